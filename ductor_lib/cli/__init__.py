@@ -1,0 +1,1 @@
+"""Agents: command line programs driven over their pipes."""

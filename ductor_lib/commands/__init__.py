@@ -1,0 +1,1 @@
+"""What a person can ask the bot itself: one function and one row per command."""

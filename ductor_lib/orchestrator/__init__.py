@@ -1,0 +1,1 @@
+"""From a stored message to a finished turn: ledger, lanes, routing."""

@@ -1,0 +1,75 @@
+"""What a lower part needs from a higher one, as small protocols. `app.py` hands in the real things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ductor_lib.events import Event
+from ductor_lib.messages import Chat
+
+
+class View(Protocol):
+    """Shows one turn while it runs. Nothing waits for it, and what it shows may be lost."""
+
+    def show(self, event: Event) -> None:
+        """Take one event. Returns at once; called by the lane's worker only."""
+
+
+class Views(Protocol):
+    """Opens views."""
+
+    def open(self, chat: Chat, slot: str, *, model: str, turn: int) -> View:
+        """A view of turn number `turn`, shown in `slot` of `chat`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """One prompt for an agent. `conversation` is the lane; one process at a time serves it.
+
+    `session_id` is resumed when `resume` is true, else begun under that id. `prompt` goes over stdin, never argv.
+    `instructions` is appended to the agent's system prompt. `marker` is unique to the conversation and the run.
+    Seconds: `timeout` for the whole turn, `silence` without any sign of life while no tool runs.
+    """
+
+    conversation: str
+    chat: Chat
+    prompt: str
+    session_id: str
+    resume: bool
+    model: str
+    effort: str
+    cwd: Path
+    instructions: str
+    permission_mode: str
+    timeout: float
+    silence: float
+    max_turns: int = 0
+    max_budget_usd: float = 0.0
+    parameters: tuple[str, ...] = ()
+
+
+class Agent(Protocol):
+    """A provider of turns. `turn` is called by one worker per conversation, the rest by any thread."""
+
+    name: str
+
+    def turn(self, request: TurnRequest) -> Iterator[Event]:
+        """Run one prompt. Yields Started first (unless the agent cannot begin) and Finished last; never raises."""
+
+    def own_turn(self, conversation: str) -> Iterator[Event]:
+        """The turn that the agent began by itself in that conversation; only a Finished when it is gone."""
+
+    def interrupt(self, conversation: str) -> bool:
+        """Stop the running turn; its generator ends with Finished("stopped"). False when none runs."""
+
+    def release(self, conversation: str) -> None:
+        """End the idle process that is kept for the conversation, if there is one."""
+
+    def processes(self) -> Sequence[str]:
+        """The conversations that have a process now."""
+
+    def close(self) -> None:
+        """End every process and what it started."""
