@@ -1,0 +1,40 @@
+"""What a running turn shows, as a picture that a sender takes whenever the chat's budget allows a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ductor_lib.bot.markup import Part
+from ductor_lib.messages import Chat, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One frame: `parts` in order, each of them one message, and `buttons` under the last. No parts: nothing to show yet."""
+
+    parts: tuple[Part, ...] = ()
+    buttons: Rows = ()
+
+
+class Preview(Protocol):
+    """Something that can be drawn into `slot` of `chat`, again and again."""
+
+    @property
+    def chat(self) -> Chat: ...
+
+    @property
+    def slot(self) -> str: ...
+
+    def draw(self) -> Draft:
+        """The newest state. Called by a sender's thread; quick, and safe beside the thread that feeds the preview."""
+
+
+class Screen(Protocol):
+    """Shows previews."""
+
+    def show(self, preview: Preview) -> None:
+        """Say that this preview has something new. Returns at once; `draw` is called later, or never.
+
+        The screen draws open previews again about every 10 s by itself, so that elapsed time moves.
+        """
