@@ -1,0 +1,219 @@
+"""What was accepted and what became of it: durable before anybody acts on it, closed together with its answer."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ductor_lib.database import Database
+from ductor_lib.messages import Chat, Incoming, Reply
+from ductor_lib.orchestrator.outbox import Outbox
+from ductor_lib.orchestrator.schema import SCHEMA
+
+HISTORY_SECONDS = 48 * 3600.0  # closed rows and duplicates are known for two days; Telegram redelivers for one
+COLUMNS = "id, key, chat, topic, user, kind, message_id, text, untrusted, callback, sent_at"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """One turn of an agent for the books. `begun_at` in unix seconds, `cost` in USD."""
+
+    provider: str
+    model: str
+    session_id: str
+    begun_at: float
+    seconds: float
+    outcome: str
+    error: str
+    cost: float
+    tokens_in: int
+    tokens_out: int
+
+
+class Ledger:
+    """The inbox, the turns and (as `outbox`) the replies, in one sqlite file. Any thread.
+
+    Every method is one transaction. Raises sqlite3.OperationalError when the disk is full: nothing was changed then.
+    """
+
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+        self._database = Database(path, SCHEMA)
+        self._now = now
+        self.outbox = Outbox(self._database, now=now)
+
+    @property
+    def damaged(self) -> Path | None:
+        """Where a ledger that could not be read was moved to at the start; None when all was well."""
+        return self._database.damaged
+
+    # ── intake ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def offset(self) -> tuple[int, float] | None:
+        """The next update_id to ask Telegram for and when (unix seconds) that was learnt; None before the first."""
+        rows = self._database.rows("SELECT value FROM facts WHERE name = 'offset'")
+        if not rows:
+            return None
+        number, _, when = str(rows[0]["value"]).partition(" ")
+        return int(number), float(when)
+
+    def accept(
+        self, items: Sequence[Incoming], *, offset: int | None = None, poison: Sequence[tuple[int, str, str]] = ()
+    ) -> list[Incoming]:
+        """Store items and the polling offset together, flushed to disk; return those not seen before, with their ids.
+
+        `poison` are updates nobody can read: (update_id, raw JSON, reason).
+        """
+        now = self._now()
+        with self._database.transaction() as cursor:
+            new = [stored for item in items if (stored := _insert(cursor, item, now))]
+            cursor.executemany("INSERT OR REPLACE INTO poison VALUES(?, ?, ?, ?)", [(*row, now) for row in poison])
+            if offset is not None:
+                cursor.execute("INSERT OR REPLACE INTO facts VALUES('offset', ?)", (f"{offset} {now}",))
+        return new
+
+    def amend(self, edit: Incoming) -> bool:
+        """Put an edited text in the place of the one that still waits. False when nothing waits any more."""
+        with self._database.transaction() as cursor:
+            changed = cursor.execute(
+                "UPDATE inbox SET text = ?, untrusted = ? WHERE chat = ? AND message_id = ? AND kind = 'message' AND state IN ('waiting', 'held')",
+                (edit.text, edit.untrusted, edit.chat.id, edit.message_id),
+            ).rowcount
+        return changed > 0
+
+    def state(self, chat: Chat, message_id: int) -> str | None:
+        """What became of a message: waiting, held, running, done, interrupted, dropped, merged; None: unknown."""
+        rows = self._database.rows(
+            "SELECT state FROM inbox WHERE chat = ? AND message_id = ? AND kind = 'message' ORDER BY id DESC LIMIT 1", chat.id, message_id
+        )
+        return str(rows[0]["state"]) if rows else None
+
+    # ── a message's life ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, item: int) -> Incoming | None:
+        """The item starts to run: from now on a crash leaves it to a person. None when it no longer waits."""
+        with self._database.transaction() as cursor:
+            changed = cursor.execute(
+                "UPDATE inbox SET state = 'running', begun_at = ? WHERE id = ? AND state = 'waiting'", (self._now(), item)
+            ).rowcount
+            if not changed:
+                return None
+            return _incoming(cursor.execute(f"SELECT {COLUMNS} FROM inbox WHERE id = ?", (item,)).fetchone())
+
+    def finish(self, item: int, replies: Sequence[Reply] = (), *, turn: TurnRecord | None = None) -> None:
+        """Close an item, say its answer and book its cost, all or nothing."""
+        with self._database.transaction() as cursor:
+            lane = cursor.execute("SELECT lane FROM inbox WHERE id = ?", (item,)).fetchone()
+            cursor.execute("UPDATE inbox SET state = 'done', ended_at = ? WHERE id = ?", (self._now(), item))
+            if turn:
+                cursor.execute(
+                    "INSERT INTO turns(inbox, lane, provider, model, session_id, begun_at, seconds, outcome, error, cost, tokens_in,"
+                    " tokens_out) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (item, lane["lane"] if lane else "", turn.provider, turn.model, turn.session_id, turn.begun_at, turn.seconds,
+                     turn.outcome, turn.error, turn.cost, turn.tokens_in, turn.tokens_out),
+                )
+            stored = self.outbox.put(cursor, replies)
+        self.outbox.announce(stored)
+
+    def say(self, replies: Sequence[Reply]) -> None:
+        """Say something that answers no item."""
+        with self._database.transaction() as cursor:
+            stored = self.outbox.put(cursor, replies)
+        self.outbox.announce(stored)
+
+    def cancel(self, item: int, lane: str) -> bool:
+        """Drop one waiting item of the lane. False when it does not wait there any more."""
+        return self._close("id = ? AND lane = ? AND state IN ('waiting', 'held') AND kind = 'message'", "dropped", item, lane) > 0
+
+    def drop_before(self, item: int, lane: str) -> int:
+        """Drop every message of the lane that waits and came before `item`; how many those were."""
+        return self._close("id < ? AND lane = ? AND state IN ('waiting', 'held') AND kind = 'message'", "dropped", item, lane)
+
+    def waiting(self, lane: str) -> list[Incoming]:
+        """The messages of a lane that wait for their turn, in order."""
+        return self._items("state = 'waiting' AND kind = 'message' AND lane = ?", lane)
+
+    # ── after a pause or a crash ────────────────────────────────────────────────────────────────────────────────────
+
+    def recover(self) -> tuple[list[Incoming], list[Incoming]]:
+        """Call once at the start, before any lane opens: (what a crash cut off, what still waits), each in order."""
+        with self._database.transaction() as cursor:
+            cut = cursor.execute(f"SELECT {COLUMNS} FROM inbox WHERE state = 'running' ORDER BY id").fetchall()
+            cursor.execute("UPDATE inbox SET state = 'interrupted', ended_at = ? WHERE state = 'running'", (self._now(),))
+        return [_incoming(row) for row in cut], self._items("state = 'waiting'")
+
+    def hold(self, item: int) -> None:
+        """The item is too old to run unasked."""
+        self._close("id = ? AND state = 'waiting'", "held", item)
+
+    def held(self, lane: str | None = None) -> list[Incoming]:
+        """Messages on which a person has to decide, of one lane or of all."""
+        return self._items("state = 'held'") if lane is None else self._items("state = 'held' AND lane = ?", lane)
+
+    def release(self, lane: str, *, merge: bool) -> list[Incoming]:
+        """Let the held messages of a lane wait again; merged ones become the first, with all texts in order."""
+        held = self.held(lane)
+        with self._database.transaction() as cursor:
+            for item in held:
+                cursor.execute("UPDATE inbox SET state = 'waiting', ended_at = NULL WHERE id = ? AND state = 'held'", (item.id,))
+            if merge and held:
+                first, *others = held
+                texts, fenced = "\n\n".join(i.text for i in held if i.text), "\n\n".join(i.untrusted for i in held if i.untrusted)
+                cursor.execute("UPDATE inbox SET text = ?, untrusted = ? WHERE id = ?", (texts, fenced, first.id))
+                cursor.executemany("UPDATE inbox SET state = 'merged' WHERE id = ?", [(i.id,) for i in others])
+        return held[:1] if merge else held
+
+    def discard(self, lane: str) -> int:
+        """Drop the held messages of a lane; how many those were."""
+        return self._close("lane = ? AND state = 'held'", "dropped", lane)
+
+    def again(self, item: int, lane: str) -> Incoming | None:
+        """Let an interrupted item wait for a second run. None when it was decided already."""
+        if not self._close("id = ? AND lane = ? AND state = 'interrupted'", "waiting", item, lane):
+            return None
+        return self._items("id = ?", item)[0]
+
+    def forget(self, item: int, lane: str) -> bool:
+        """Leave an interrupted item as it is. False when it was decided already."""
+        return self._close("id = ? AND lane = ? AND state = 'interrupted'", "dropped", item, lane) > 0
+
+    def purge(self) -> None:
+        """Forget closed rows after two days. Turns stay: they are the books."""
+        before = self._now() - HISTORY_SECONDS
+        with self._database.transaction() as cursor:
+            cursor.execute("DELETE FROM inbox WHERE state IN ('done', 'dropped', 'merged') AND accepted_at < ?", (before,))
+            cursor.execute("DELETE FROM outbox WHERE state != 'open' AND created_at < ?", (before,))
+            cursor.execute("DELETE FROM tokens WHERE created_at < ?", (before,))
+            cursor.execute("DELETE FROM poison WHERE kept_at < ?", (before,))
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _items(self, where: str, *values: object) -> list[Incoming]:
+        return [_incoming(row) for row in self._database.rows(f"SELECT {COLUMNS} FROM inbox WHERE {where} ORDER BY id", *values)]
+
+    def _close(self, where: str, state: str, *values: object) -> int:
+        with self._database.transaction() as cursor:
+            return cursor.execute(f"UPDATE inbox SET state = ?, ended_at = ? WHERE {where}", (state, self._now(), *values)).rowcount
+
+
+def _insert(cursor: sqlite3.Cursor, item: Incoming, now: float) -> Incoming | None:
+    cursor.execute(
+        "INSERT OR IGNORE INTO inbox(key, lane, chat, topic, user, kind, message_id, text, untrusted, callback, sent_at, accepted_at, state)"
+        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')",
+        (item.key, item.lane, item.chat.id, item.chat.topic, item.user, item.kind, item.message_id, item.text, item.untrusted,
+         item.callback, item.sent_at, now),
+    )
+    if not cursor.rowcount:
+        return None
+    row = cursor.execute(f"SELECT {COLUMNS} FROM inbox WHERE id = ?", (cursor.lastrowid,)).fetchone()
+    return _incoming(row)
+
+
+def _incoming(row: sqlite3.Row) -> Incoming:
+    return Incoming(
+        key=row["key"], chat=Chat(row["chat"], row["topic"]), text=row["text"], user=row["user"], kind=row["kind"],
+        message_id=row["message_id"], sent_at=row["sent_at"], callback=row["callback"], untrusted=row["untrusted"], id=row["id"],
+    )
