@@ -24,6 +24,14 @@ class Chat:
         """The conversation's name, also its lane: "chat:42", "chat:-100:7"."""
         return f"chat:{self.id}" if self.topic is None else f"chat:{self.id}:{self.topic}"
 
+    @classmethod
+    def of(cls, lane: str) -> Chat:
+        """The chat of a conversation's name. Raises ValueError when the name is not one of a chat."""
+        kind, *numbers = lane.split(":")
+        if kind != "chat" or not 1 <= len(numbers) <= 2:
+            raise ValueError(f"not a chat's lane: {lane}")
+        return cls(*map(int, numbers))
+
     @property
     def private(self) -> bool:
         """True for a chat with one person (Bot API: groups and channels have negative ids)."""

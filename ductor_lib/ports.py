@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ductor_lib.events import Event
-from ductor_lib.messages import Chat
+from ductor_lib.messages import Chat, Incoming, Reply
+
+Place = Literal["lane", "next", "panel", "urgent"]
 
 
 class View(Protocol):
@@ -19,10 +21,29 @@ class View(Protocol):
 
 
 class Views(Protocol):
-    """Opens views."""
+    """Opens views, and keeps the queue card of a chat."""
+
+    def tell(self, chat: Chat, text: str) -> None:
+        """Say something that cannot be stored just now. It may be lost; a plain line, shown once. Returns at once."""
+
+    def queue(self, chat: Chat) -> None:
+        """Bring the card of waiting messages up to date. Returns at once."""
 
     def open(self, chat: Chat, slot: str, *, model: str, turn: int) -> View:
         """A view of turn number `turn`, shown in `slot` of `chat`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of the chat. `run` takes the message and the words after the command, and says its answer.
+
+    `place` is where it runs: "lane" after what was sent before, "next" at once after ending the running turn,
+    "panel" beside everything, "urgent" too, but only for what takes microseconds.
+    """
+
+    name: str
+    place: Place
+    run: Callable[[Incoming, str], Sequence[Reply]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,8 @@ class Ledger:
         """Put an edited text in the place of the one that still waits. False when nothing waits any more."""
         with self._database.transaction() as cursor:
             changed = cursor.execute(
-                "UPDATE inbox SET text = ?, untrusted = ? WHERE chat = ? AND message_id = ? AND kind = 'message' AND state IN ('waiting', 'held')",
+                "UPDATE inbox SET text = ?, untrusted = ? WHERE chat = ? AND message_id = ? AND kind = 'message'"
+                " AND state IN ('waiting', 'held')",
                 (edit.text, edit.untrusted, edit.chat.id, edit.message_id),
             ).rowcount
         return changed > 0
@@ -102,11 +103,13 @@ class Ledger:
                 return None
             return _incoming(cursor.execute(f"SELECT {COLUMNS} FROM inbox WHERE id = ?", (item,)).fetchone())
 
-    def finish(self, item: int, replies: Sequence[Reply] = (), *, turn: TurnRecord | None = None) -> None:
-        """Close an item, say its answer and book its cost, all or nothing."""
+    def finish(
+        self, item: int, replies: Sequence[Reply] = (), *, turn: TurnRecord | None = None, state: str = "done"
+    ) -> None:
+        """Close an item, say its answer and book its cost, all or nothing. `state` "interrupted": a person may run it again."""
         with self._database.transaction() as cursor:
             lane = cursor.execute("SELECT lane FROM inbox WHERE id = ?", (item,)).fetchone()
-            cursor.execute("UPDATE inbox SET state = 'done', ended_at = ? WHERE id = ?", (self._now(), item))
+            cursor.execute("UPDATE inbox SET state = ?, ended_at = ? WHERE id = ?", (state, self._now(), item))
             if turn:
                 cursor.execute(
                     "INSERT INTO turns(inbox, lane, provider, model, session_id, begun_at, seconds, outcome, error, cost, tokens_in,"
@@ -125,15 +128,20 @@ class Ledger:
 
     def cancel(self, item: int, lane: str) -> bool:
         """Drop one waiting item of the lane. False when it does not wait there any more."""
-        return self._close("id = ? AND lane = ? AND state IN ('waiting', 'held') AND kind = 'message'", "dropped", item, lane) > 0
+        return self._close("id = ? AND lane = ? AND state IN ('waiting', 'held')", "dropped", item, lane) > 0
 
     def drop_before(self, item: int, lane: str) -> int:
         """Drop every message of the lane that waits and came before `item`; how many those were."""
-        return self._close("id < ? AND lane = ? AND state IN ('waiting', 'held') AND kind = 'message'", "dropped", item, lane)
+        return self._close("id < ? AND lane = ? AND state IN ('waiting', 'held') AND kind IN ('message', 'press')", "dropped", item, lane)
+
+    def queue(self, item: int) -> None:
+        """The item waits behind another one of its lane. Not flushed: at the next start the order is found again."""
+        with self._database.transaction(durable=False) as cursor:
+            cursor.execute("UPDATE inbox SET queued = 1 WHERE id = ?", (item,))
 
     def waiting(self, lane: str) -> list[Incoming]:
-        """The messages of a lane that wait for their turn, in order."""
-        return self._items("state = 'waiting' AND kind = 'message' AND lane = ?", lane)
+        """The items of a lane that wait behind another, in order."""
+        return self._items("state = 'waiting' AND queued = 1 AND lane = ?", lane)
 
     # ── after a pause or a crash ────────────────────────────────────────────────────────────────────────────────────
 
@@ -157,7 +165,7 @@ class Ledger:
         held = self.held(lane)
         with self._database.transaction() as cursor:
             for item in held:
-                cursor.execute("UPDATE inbox SET state = 'waiting', ended_at = NULL WHERE id = ? AND state = 'held'", (item.id,))
+                cursor.execute("UPDATE inbox SET state = 'waiting', queued = 0, ended_at = NULL WHERE id = ? AND state = 'held'", (item.id,))
             if merge and held:
                 first, *others = held
                 texts, fenced = "\n\n".join(i.text for i in held if i.text), "\n\n".join(i.untrusted for i in held if i.untrusted)
@@ -201,8 +209,8 @@ class Ledger:
 
 def _insert(cursor: sqlite3.Cursor, item: Incoming, now: float) -> Incoming | None:
     cursor.execute(
-        "INSERT OR IGNORE INTO inbox(key, lane, chat, topic, user, kind, message_id, text, untrusted, callback, sent_at, accepted_at, state)"
-        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')",
+        "INSERT OR IGNORE INTO inbox(key, lane, chat, topic, user, kind, message_id, text, untrusted, callback, sent_at, accepted_at,"
+        " state) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')",
         (item.key, item.lane, item.chat.id, item.chat.topic, item.user, item.kind, item.message_id, item.text, item.untrusted,
          item.callback, item.sent_at, now),
     )

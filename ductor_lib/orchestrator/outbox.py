@@ -81,6 +81,10 @@ class Outbox:
         )
         return tuple(json.loads(rows[0]["messages"])) if rows else ()
 
+    def holders(self, name: str) -> list[Chat]:
+        """The chats whose slot of that name holds something."""
+        return [Chat(row["chat"], row["topic"] or None) for row in self._database.rows("SELECT chat, topic FROM slots WHERE name = ?", name)]
+
     def fill(self, chat: Chat, name: str, messages: Sequence[int]) -> None:
         """The slot now holds these messages; none: the slot is forgotten."""
         if messages:

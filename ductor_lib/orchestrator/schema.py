@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS inbox(
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, lane TEXT NOT NULL,
     chat INTEGER NOT NULL, topic INTEGER, user INTEGER NOT NULL, kind TEXT NOT NULL, message_id INTEGER NOT NULL,
     text TEXT NOT NULL, untrusted TEXT NOT NULL, callback TEXT NOT NULL, sent_at REAL NOT NULL,
-    accepted_at REAL NOT NULL, begun_at REAL, ended_at REAL, state TEXT NOT NULL);
+    accepted_at REAL NOT NULL, begun_at REAL, ended_at REAL, state TEXT NOT NULL, queued INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS inbox_open ON inbox(state, lane, id);
 CREATE INDEX IF NOT EXISTS inbox_message ON inbox(chat, message_id);
 

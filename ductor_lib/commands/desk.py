@@ -1,0 +1,32 @@
+"""What every command can reach."""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass
+from pathlib import Path
+
+from ductor_lib.cli.auth import Auth
+from ductor_lib.config import Settings
+from ductor_lib.messages import Incoming
+from ductor_lib.orchestrator.ledger import Ledger
+from ductor_lib.orchestrator.turns import Turns
+from ductor_lib.ports import Agent, Views
+from ductor_lib.session import Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The parts a command works with. `started` in monotonic seconds; what is put into `released` runs in its lane."""
+
+    settings: Settings
+    cwd: Path
+    permission_mode: str
+    ledger: Ledger
+    sessions: Sessions
+    agent: Agent
+    auth: Auth
+    turns: Turns
+    views: Views
+    released: queue.SimpleQueue[Incoming | None]
+    started: float

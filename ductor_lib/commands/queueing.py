@@ -1,0 +1,82 @@
+"""Commands about what runs and what waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ductor_lib.commands.desk import Desk
+from ductor_lib.messages import Button, Incoming, Reply
+from ductor_lib.orchestrator.words import count, first_line
+
+MOST_SHOWN = 20
+STALE = "That button is from an earlier time: nothing waits for it any more."
+
+
+def stop(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
+    """/stop: end the running turn, drop what was sent before; what comes after it runs."""
+    ended = desk.turns.end_turn(item.lane, before=item.id)
+    dropped = desk.ledger.drop_before(item.id, item.lane)
+    desk.views.queue(item.chat)
+    if not ended and not dropped:
+        return [Reply(item.chat, "Nothing is running and nothing waits.")]
+    parts = ["the running turn"] * ended + [f"{count(dropped, 'waiting message')} dropped"] * bool(dropped)
+    return [Reply(item.chat, f"⏹ Stopped: {', '.join(parts)}.")]
+
+
+def interrupt(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
+    """/interrupt: end the running turn only. With a number, as on the Stop button, only if that one runs."""
+    running = desk.turns.running(item.lane)
+    if running is None or (words and words != str(running.item.id)):
+        return [Reply(item.chat, "That turn has already ended." if words else "Nothing is running.")]
+    desk.turns.end_turn(item.lane, before=running.item.id + 1)
+    return []  # the turn's own message says that it was stopped
+
+
+def show(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
+    """/queue: what runs, what waits, with a Cancel for each."""
+    running = desk.turns.running(item.lane)
+    waiting = desk.ledger.waiting(item.lane)
+    lines = [f"▶ {first_line(running.item.text)}"] if running else ["Nothing is running."]
+    lines += [f"{number}. {first_line(other.text)}" for number, other in enumerate(waiting[:MOST_SHOWN], 1)]
+    if len(waiting) > MOST_SHOWN:
+        lines.append(f"… and {len(waiting) - MOST_SHOWN} more")
+    buttons = tuple((Button(f"✖ Cancel {number}", f"/cancel {other.id}"),) for number, other in enumerate(waiting[:MOST_SHOWN], 1))
+    return [Reply(item.chat, "\n".join(lines), buttons=buttons)]
+
+
+def cancel(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
+    """A press on Cancel: drop one waiting message."""
+    if not words.isdigit() or not desk.ledger.cancel(int(words), item.lane):
+        return [Reply(item.chat, "That message does not wait any more.")]
+    desk.views.queue(item.chat)
+    return []
+
+
+def held(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
+    """A press on the card about old messages: run them in order, as one, or not at all."""
+    if words == "discard":
+        dropped = desk.ledger.discard(item.lane)
+        return [Reply(item.chat, f"🗑 {count(dropped, 'message')} discarded.", slot="held", closing=True)]
+    if words not in ("run", "merge") or not desk.ledger.held(item.lane):
+        return [Reply(item.chat, STALE)]
+    released = desk.ledger.release(item.lane, merge=words == "merge")
+    for other in released:
+        desk.released.put(other)
+    text = "▶ Running them as one message." if words == "merge" else f"▶ Running {count(len(released), 'message')} in order."
+    return [Reply(item.chat, text, slot="held", closing=True)]
+
+
+def again(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
+    """A press on Run again: an interrupted message gets its second run."""
+    released = desk.ledger.again(int(words), item.lane) if words.isdigit() else None
+    if released is None:
+        return [Reply(item.chat, STALE)]
+    desk.released.put(released)
+    return []  # the report becomes the preview of the second run
+
+
+def forget(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
+    """A press on Forget: an interrupted message stays as it is."""
+    if not words.isdigit() or not desk.ledger.forget(int(words), item.lane):
+        return [Reply(item.chat, STALE)]
+    return [Reply(item.chat, "Forgotten.", slot=f"turn:{words}", closing=True)]

@@ -1,0 +1,18 @@
+"""Commands about the conversation's session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ductor_lib.commands.desk import Desk
+from ductor_lib.messages import Incoming, Reply
+from ductor_lib.orchestrator.words import count
+
+
+def new(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
+    """/new: the next message begins a fresh session of the active agent. Runs first in its lane, after the turn it ended."""
+    desk.sessions.reset(item.lane, desk.agent.name, desk.cwd)
+    desk.agent.release(item.lane)
+    waiting = len(desk.ledger.waiting(item.lane))
+    kept = f" {count(waiting, 'waiting message')} will run in it." if waiting else ""
+    return [Reply(item.chat, f"🆕 Fresh session.{kept}")]

@@ -1,0 +1,190 @@
+"""Run one message through an agent: begin it durably, show it while it runs, close it together with its answer."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from ductor_lib import logs, security
+from ductor_lib.config import Settings
+from ductor_lib.events import Event, Finished, Started
+from ductor_lib.messages import Incoming, Reply
+from ductor_lib.orchestrator import prompts, recovery
+from ductor_lib.orchestrator.answers import SHUT_DOWN, STOPPED, Told, answer
+from ductor_lib.orchestrator.ledger import Ledger, TurnRecord
+from ductor_lib.orchestrator.recovery import slot_of
+from ductor_lib.ports import Agent, TurnRequest, Views
+from ductor_lib.session import Bucket, Sessions
+
+log = logging.getLogger(__name__)
+
+DISK_PAUSE = 5.0  # seconds between two tries to store an answer on a full disk
+T = TypeVar("T")
+NEW_SESSION = "*{cli} no longer knows the earlier conversation, so this is a fresh one.*"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The item that a lane works on now. `begun` in monotonic seconds; `stop` is set when a person wants it ended."""
+
+    item: Incoming
+    begun: float
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class Turns:
+    """Runs turns, one per conversation at a time, and ends them. `run` belongs to the lane's worker, the rest to any thread."""
+
+    def __init__(
+        self, settings: Settings, cwd: Path, ledger: Ledger, sessions: Sessions, agent: Agent, views: Views, *,
+        permission_mode: str, clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._cwd = cwd
+        self._ledger = ledger
+        self._sessions = sessions
+        self._agent = agent
+        self._views = views
+        self._permission_mode = permission_mode
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._running: dict[str, Running] = {}
+        self._closing = threading.Event()
+
+    def run(self, item: Incoming) -> None:
+        """Run a waiting item to its end. Returns when its answer is stored."""
+        running = Running(item, self._clock())
+        with self._lock:
+            self._running[item.lane] = running
+        try:
+            begun = self._insist(item, lambda: self._ledger.begin(item.id), "Your message is kept, but cannot begin")
+            if begun is None:  # cancelled while it waited
+                return
+            self._views.queue(item.chat)
+            self._turn(begun, running)
+        except Exception:
+            log.exception("turn failed inside the bot item=%s", item.id)
+            self._close(item, [Reply(item.chat, "⚠️ Something went wrong inside ductor itself; `logs/agent.log` has the details. "
+                                     "Send the message again, please.", slot=slot_of(item), fresh=True, closing=True)], None)
+        finally:
+            with self._lock:
+                del self._running[item.lane]
+
+    def end_turn(self, lane: str, *, before: int) -> bool:
+        """End the lane's running turn if its item came before `before` (a ledger id). Returns at once."""
+        running = self.running(lane)
+        if running is None or running.item.id >= before or running.stop.is_set():
+            return False
+        running.stop.set()
+        self._agent.interrupt(lane)
+        return True
+
+    def running(self, lane: str) -> Running | None:
+        """What the lane works on now."""
+        with self._lock:
+            return self._running.get(lane)
+
+    def close(self) -> None:
+        """The program ends: what runs is ended too, and offered again."""
+        self._closing.set()
+        with self._lock:
+            lanes = list(self._running)
+        for lane in lanes:
+            self.end_turn(lane, before=sys.maxsize)
+
+    def _turn(self, item: Incoming, running: Running) -> None:
+        bucket, reset = self._sessions.take(item.lane, self._agent.name, self._cwd)
+        if reset:
+            log.info("session fresh reason=%s", reset)
+        with logs.context("msg", item.chat.id, bucket.session_id):
+            if suspects := security.scan(f"{item.text}\n{item.untrusted}"):
+                log.warning("input suspicious patterns=%s", ",".join(suspects))
+            told = self._tell(item, bucket, running)
+            assert told.finished is not None
+            notes: tuple[str, ...] = ()
+            if told.finished.error == "unknown_session" and bucket.started and item.kind != "agent":
+                bucket = self._sessions.replace(item.lane, self._agent.name, self._cwd)
+                notes = (NEW_SESSION.format(cli=self._agent.name.capitalize()),)
+                told = self._tell(item, bucket, running)
+            self._finish(item, bucket, running, told, notes)
+
+    def _tell(self, item: Incoming, bucket: Bucket, running: Running) -> Told:
+        """Let the agent work, and show it. What comes back has its `finished`."""
+        view = self._views.open(item.chat, slot_of(item), model=self._settings.model, turn=item.id)
+        told = Told()
+        for event in self._events(item, bucket, running):
+            told.add(event)
+            view.show(event)
+            if isinstance(event, Started):
+                self._sessions.began(item.lane, self._agent.name, self._cwd, event.session_id)
+                if running.stop.is_set():  # asked for between the last check and the start
+                    self._agent.interrupt(item.lane)
+        return told
+
+    def _events(self, item: Incoming, bucket: Bucket, running: Running) -> Iterator[Event]:
+        if running.stop.is_set():
+            return iter([Finished("", bucket.session_id, "stopped")])
+        if item.kind == "agent":
+            return self._agent.own_turn(item.lane)
+        return self._agent.turn(self._request(item, bucket))
+
+    def _request(self, item: Incoming, bucket: Bucket) -> TurnRequest:
+        settings = self._settings
+        return TurnRequest(
+            conversation=item.lane, chat=item.chat, prompt=prompts.prompt(item), session_id=bucket.session_id, resume=bucket.started,
+            model=settings.model, effort=settings.reasoning_effort, cwd=self._cwd, instructions=prompts.instructions(item.chat),
+            permission_mode=self._permission_mode, timeout=settings.cli_timeout, silence=settings.agents.silence_timeout,
+            max_turns=settings.max_turns, max_budget_usd=settings.max_budget_usd, parameters=settings.cli_parameters.claude,
+        )
+
+    def _finish(self, item: Incoming, bucket: Bucket, running: Running, told: Told, notes: tuple[str, ...]) -> None:
+        finished = told.finished
+        assert finished is not None
+        seconds = self._clock() - running.begun
+        counted = finished.outcome == "done"
+        after = replace(bucket, messages=bucket.messages + 1) if counted else bucket
+        if counted and (warning := self._sessions.age_warning(after)):
+            notes = (*notes, warning)
+        fresh = item.kind == "agent" or seconds > self._settings.streaming.notify_after_seconds
+        shut_down = self._closing.is_set() and finished.outcome != "done"  # we stopped it, nobody asked for that
+        reply = answer(
+            item.chat, slot_of(item), told, finished, provider=self._agent.name, fresh=fresh,
+            stopped=SHUT_DOWN if shut_down else STOPPED, notes=notes,
+        )
+        record = TurnRecord(
+            self._agent.name, told.model or self._settings.model, finished.session_id or bucket.session_id, time.time() - seconds, seconds,
+            finished.outcome, finished.error or "", finished.cost, finished.tokens_in, finished.tokens_out,
+        )
+        if shut_down:
+            self._close(item, [recovery.cut_short(item, reply)], record, state="interrupted")
+        else:
+            self._close(item, [reply], record)
+        self._sessions.record(
+            item.lane, self._agent.name, self._cwd, session_id=finished.session_id or bucket.session_id,
+            messages=1 if counted else 0, cost=finished.cost, tokens_in=finished.tokens_in, tokens_out=finished.tokens_out,
+        )
+        log.info("turn finished provider=%s seconds=%.1f outcome=%s error=%s", record.provider, seconds, record.outcome, record.error)
+
+    def _close(self, item: Incoming, replies: list[Reply], record: TurnRecord | None, *, state: str = "done") -> None:
+        self._insist(item, lambda: self._ledger.finish(item.id, replies, turn=record, state=state), "The answer is ready and kept in memory")
+
+    def _insist(self, item: Incoming, store: Callable[[], T], what: str) -> T:
+        """Store something, however long the disk is full. Raises sqlite3.OperationalError when the program ends first."""
+        told = False
+        while True:
+            try:
+                return store()
+            except sqlite3.OperationalError as error:
+                log.error("disk refused item=%s reason=%s", item.id, error)
+                if not told:
+                    self._views.tell(item.chat, f"⚠️ {what}: the machine's disk takes nothing ({error}). Please make room; I keep trying.")
+                told = True
+                if self._closing.wait(DISK_PAUSE):
+                    raise
