@@ -113,8 +113,14 @@ class Logging:
 
     def _write(self) -> None:
         while (record := self._records.get()) is not None:
-            for handler in self._handlers:
-                handler.handle(record)
+            self._hand_on(record)
+        with suppress(queue.Empty):
+            while late := self._records.get_nowait():  # logged while the end was on its way
+                self._hand_on(late)
+
+    def _hand_on(self, record: logging.LogRecord) -> None:
+        for handler in self._handlers:
+            handler.handle(record)
 
 
 class _Intake(logging.handlers.QueueHandler):
