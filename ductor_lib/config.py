@@ -196,7 +196,7 @@ def _nearest(name: str) -> str:
     leaves = {key.leaf: key.name for key in reversed(KEYS)}
     if leaf in leaves and "." not in leaves[leaf]:
         return f"; {leaf} belongs above the first [section]"
-    near = difflib.get_close_matches(name, [*BY_NAME, *SECTIONS], 1)
+    near = [leaves[leaf]] if leaf in leaves else difflib.get_close_matches(name, [*BY_NAME, *SECTIONS], 1)
     near = near or [leaves[word] for word in difflib.get_close_matches(leaf, leaves, 1)]
     return f"; did you mean {near[0]}?" if near else ""
 

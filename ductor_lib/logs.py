@@ -33,7 +33,7 @@ SHAPES = re.compile(
     r"|\bgh[pousr]_[A-Za-z0-9]{30,}"
 )
 HEADERS = re.compile(
-    r"(?i)\b(bearer\s+|(?:x-api-key|api[_-]?key|authorization)[\"']*\s*[:=]\s*[\"']?(?:bearer\s+)?)(?!\[hidden)[^\s\"',;&]{8,}"
+    r"(?i)(\bbearer\s+|(?:api[_-]?key|authorization)[\"']*\s*[:=]\s*[\"']?(?:bearer\s+)?)(?!\[hidden)[^\s\"',;&]{8,}"
 )
 
 log = logging.getLogger(__name__)
