@@ -1,0 +1,221 @@
+"""Fetch updates and store them: Telegram forgets an update only after it is in the ledger.
+
+One loop, raw JSON, one update at a time: an update that cannot be read is kept aside and never holds up the others.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ductor_lib.bot.client import Client, Me, Raw
+from ductor_lib.bot.failures import Conflict, RetryAfter, TelegramError, Unauthorised
+from ductor_lib.bot.keyboard import command_line
+from ductor_lib.bot.pacing import backoff
+from ductor_lib.bot.updates import Access, callback, read
+from ductor_lib.messages import Incoming
+from ductor_lib.orchestrator.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+LONG_POLL = 25  # seconds
+SILENT_SECONDS = 90.0 + LONG_POLL  # a poll that has not ended by then never will
+WATCH_SECONDS = 5.0
+FORGET_SECONDS = 6 * 86400.0  # Bot API: update ids may start anywhere after a week without updates
+BAD_TOKEN = (
+    "Telegram does not accept the bot's token. Put the one that @BotFather shows into `telegram_token` in config.toml, "
+    "then start again."
+)
+
+
+class Intake(Protocol):
+    """Where stored items go to be worked on."""
+
+    def put(self, item: Incoming) -> None: ...
+
+
+class Answers(Protocol):
+    """Ends the waiting animation of a pressed button. Returns at once."""
+
+    def answer(self, callback: str, text: str = "") -> None: ...
+
+
+class Fatal:
+    """Why the program has to end. `end` sets the event on which the main thread waits; `reason` is for a person, "" if all is well."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.reason = ""
+        self._stop = stop
+
+    def end(self, reason: str) -> None:
+        self.reason = reason
+        self._stop.set()
+
+
+class Poller:
+    """The way in from Telegram: getUpdates, allow-list, ledger, intake.
+
+    `start` and `stop` are called once, by the owner. `stop` does not wait for the poll under way: nothing that it
+    brings is confirmed, so the next start gets it again.
+    """
+
+    def __init__(
+        self, client: Client, ledger: Ledger, answers: Answers, intake: Intake, access: Access, fatal: Fatal, *,
+        now: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic, silent: float = SILENT_SECONDS,
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._answers = answers
+        self._intake = intake
+        self._access = access
+        self._fatal = fatal
+        self._now = now
+        self._clock = clock
+        self._silent = silent
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._ended = threading.Event()  # of the current polling thread; the watchdog gives each thread its own
+        self._begun_at = clock()
+        self._last_success = clock()
+        self._watchdog = threading.Thread(target=self._watch, name="poller-watchdog", daemon=True)
+
+    @property
+    def last_success(self) -> float:
+        """When the last getUpdates was completed, by the monotonic clock."""
+        return self._last_success
+
+    def start(self) -> None:
+        self._renew()
+        self._watchdog.start()
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopping.set()
+            self._ended.set()
+
+    def poll(self, me: Me) -> int:
+        """One getUpdates: store what it brings, then hand it on; the number of new items.
+
+        Raises what the client and the ledger raise. Nothing is confirmed then, and the same updates come again.
+        """
+        updates = self._client.updates(self._offset(), timeout=LONG_POLL)
+        self._last_success = self._clock()
+        if not updates:
+            return 0
+        items, poison = self._read(updates, me)
+        numbers = [number for update in updates if isinstance(number := update.get("update_id"), int)]
+        new = self._ledger.accept(items, offset=max(numbers) + 1, poison=poison)
+        for item in new:
+            try:
+                self._intake.put(item)
+            except Exception:  # it is stored, the next start finds it
+                log.exception("item not taken in id=%d", item.id)
+        return len(new)
+
+    def _read(self, updates: list[Raw], me: Me) -> tuple[list[Incoming], list[tuple[int, str, str]]]:
+        """The items in a batch, and the updates that cannot be read as rows for `Ledger.accept`."""
+        items, poison = [], []
+        for update in updates:
+            try:
+                if pressed := callback(update):
+                    self._answers.answer(pressed)
+                item = read(update, me, self._access, now=self._now())
+                if item is not None:
+                    items.append(self._resolve(item))
+            except sqlite3.Error:
+                raise
+            except Exception as error:  # whatever is wrong with one update, the others go on
+                number = update.get("update_id")
+                log.exception("update kept aside update=%s", number)
+                poison.append((number if isinstance(number, int) else 0, json.dumps(update), f"{type(error).__name__}: {error}"))
+        return items, poison
+
+    def _resolve(self, item: Incoming) -> Incoming:
+        return replace(item, text=command_line(item.text, self._ledger.outbox)) if item.kind == "press" else item
+
+    def _offset(self) -> int | None:
+        known = self._ledger.offset()
+        return known[0] if known and self._now() - known[1] < FORGET_SECONDS else None
+
+    # ── threads ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _renew(self) -> None:
+        """Leave the polling thread there is to itself, if any, and begin a new one, which has a new connection."""
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            self._ended.set()
+            self._ended = threading.Event()
+            self._begun_at = self._clock()
+            threading.Thread(target=self._run, args=(self._ended,), name="poller", daemon=True).start()
+
+    def _run(self, ended: threading.Event) -> None:
+        me: Me | None = None
+        outage = Outage(clock=self._clock)
+        while not ended.is_set():
+            self._begun_at = self._clock()
+            try:
+                me = me or self._client.me()
+                self.poll(me)
+                outage.over()
+            except Unauthorised as error:
+                log.error("telegram refuses the token reason=%s", error)
+                self._fatal.end(BAD_TOKEN)
+                return
+            except Exception as error:  # the loop goes on, whatever it is
+                ended.wait(outage.pause(error))
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(min(WATCH_SECONDS, self._silent)):
+            silent = self._clock() - self._begun_at
+            if silent > self._silent:
+                log.error("poll hangs, a new one begins seconds=%.0f", silent)
+                self._renew()
+
+
+@dataclass(slots=True)
+class Outage:
+    """Failed polls in a row: how long to pause after each, and one log line at the beginning and the end."""
+
+    clock: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
+    failures: int = 0
+    began_at: float = 0.0
+    kind: type[Exception] | None = None
+
+    def pause(self, error: Exception) -> float:
+        """Seconds to wait after this failure, with up to a quarter of jitter."""
+        if not self.failures:
+            self.began_at = self.clock()
+        self.failures = self.failures + 1 if type(error) is self.kind else 1
+        if type(error) is not self.kind:
+            self.kind = type(error)
+            _tell(error)
+        if isinstance(error, RetryAfter):
+            return error.seconds
+        first, last = (5.0, 60.0) if isinstance(error, Conflict) else (1.0, 30.0)
+        return backoff(self.failures, first=first, last=last) * (1.0 - self.chance() / 4)
+
+    def over(self) -> None:
+        """A poll was completed."""
+        if self.failures:
+            log.info("polling again after=%.0fs", self.clock() - self.began_at)
+        self.failures, self.kind = 0, None
+
+
+def _tell(error: Exception) -> None:
+    if isinstance(error, Conflict):
+        log.error("another program fetches this bot's updates; stop it, or remove its webhook reason=%s", error)
+    elif isinstance(error, TelegramError):
+        log.warning("polling interrupted reason=%s", error)
+    elif isinstance(error, sqlite3.Error | OSError):
+        log.error("updates cannot be stored, telegram keeps them reason=%s", error)
+    else:
+        log.error("polling failed", exc_info=error)
