@@ -29,6 +29,7 @@ REQUIRED = {
     "telegram_token": "is missing; talk to @BotFather in Telegram, send /newbot, and copy the token here",
     "allowed_user_ids": "is empty; add your Telegram number, @userinfobot tells it: [123456789]",
 }
+IDLE = ("file_access", "cli_parameters.codex", "heartbeat.", "cleanup.", "webhooks.", "docker.")  # known, but nothing acts on them yet
 BY_NAME = {key.name: key for key in KEYS}
 Tree = Mapping[str, object]
 
@@ -51,6 +52,7 @@ def load(path: Path, *, state: Tree | None = None) -> Settings:
         places = sorted((_line(text, name), name) for name in mistakes)
         raise ConfigError([f"{path.name}{f' line {line}' if line else ''}: {name}: {mistakes[name]}" for line, name in places])
     warnings = [f"{path.name} line {_line(text, name)}: {name}: unknown key, ignored{_nearest(name)}" for name in _unknown(tree)]
+    warnings += [f"{path.name} line {_line(text, name)}: {name}: has no effect in this version" for name in values if name.startswith(IDLE)]
     chosen, unusable = _check(state or {})
     warnings += [f"state.json: {name}: {wrong}; ignored" for name, wrong in unusable.items()]
     return _build(values | chosen, tuple(warnings))
@@ -153,7 +155,7 @@ def _allowed(key: Key, item: object) -> bool:
 
 
 def _together(values: Mapping[str, object], mistakes: Mapping[str, str]) -> dict[str, str]:
-    """What a table of single keys cannot say: zones that do not exist, and pairs that contradict each other."""
+    """What a table of single keys cannot say: zones that do not exist, pairs that contradict each other."""
     found = {}
     zone = values.get("user_timezone")
     if isinstance(zone, str) and zone and _zone(zone) is None:
@@ -161,6 +163,8 @@ def _together(values: Mapping[str, object], mistakes: Mapping[str, str]) -> dict
     shortest, longest = (values.get(name, BY_NAME[name].default) for name in ("streaming.min_chars", "streaming.max_chars"))
     assert isinstance(shortest, int)
     assert isinstance(longest, int)
+    if values.get("docker.enabled"):  # to believe in a sandbox that is not there would be worse than no start
+        found["docker.enabled"] = "this version runs agents without a container; must be false"
     if shortest > longest and "streaming.max_chars" not in mistakes:
         found["streaming.min_chars"] = f"{shortest} is more than streaming.max_chars, which is {longest}"
     return found

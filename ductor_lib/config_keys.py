@@ -54,7 +54,7 @@ class Key:
         if rule.accepted:
             return rule.accepted
         if rule.choices:
-            return "one of " + ", ".join(f'"{choice}"' for choice in rule.choices)
+            return ("one of " if rule.choices[1:] else "") + ", ".join(f'"{choice}"' for choice in rule.choices)
         if rule.low is not None and rule.high is not None:
             return f"a {self.type} from {rule.low:g} to {rule.high:.0f}"
         return {"switch": "true or false", "text": "a text in quotes", "texts": 'a list of texts: ["one", "two"]'}[self.type]
@@ -180,7 +180,7 @@ class Settings:
         (), "Groups in which they may do so", low=-MAX_ID, high=-1,
         accepted="a list of group numbers, which are negative: [-1001234567890]",
     )
-    provider: str = _key("claude", "Which agent answers", choices=("claude", "codex"))
+    provider: str = _key("claude", "Which agent answers", choices=("claude",))
     model: str = _key(
         "opus", "The model, as the agent's own command line names it", pattern=r"[\w.:/@\[\]-]+", accepted='a model name, such as "opus"'
     )

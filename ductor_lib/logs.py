@@ -55,9 +55,12 @@ def redact(text: str) -> str:
     return HEADERS.sub(rf"\1{HIDDEN}", SHAPES.sub(HIDDEN, text))
 
 
-def setup(log_path: Path, *, level: str, verbose: bool, secrets: Sequence[str], console: TextIO | None) -> Logging:
+def setup(
+    log_path: Path, *, level: str, verbose: bool, secrets: Sequence[str], console: TextIO | Literal["stderr"] | None = "stderr"
+) -> Logging:
     """Send every record of the process from `level` on to `log_path` and `console`; `verbose` means from DEBUG on.
 
+    `console` is "stderr", another stream, or None for a program that needs the terminal for itself.
     `secrets` are hidden wherever they stand, besides what `redact` knows by its shape. A log folder that cannot be
     written costs the file and one warning, never the start. Close the result at the end.
     """
@@ -69,7 +72,7 @@ def setup(log_path: Path, *, level: str, verbose: bool, secrets: Sequence[str], 
     except OSError as error:
         reason = error
     if console is not None or reason is not None:
-        handlers.append(logging.StreamHandler(console or sys.stderr))
+        handlers.append(logging.StreamHandler(sys.stderr if isinstance(console, str) else console))
     logging_ = Logging(handlers, logging.DEBUG if verbose else logging.getLevelNamesMapping()[level], secrets)
     if reason is not None:
         log.warning("log file not writable, logging to the console only path=%s reason=%s", log_path, reason.strerror)

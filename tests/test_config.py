@@ -188,6 +188,18 @@ def test_values_that_contradict_each_other_are_refused(load: Load) -> None:
     assert only == "config.toml line 4: streaming.min_chars: 300 is more than streaming.max_chars, which is 250"
 
 
+def test_a_setting_without_effect_is_a_warning(load: Load) -> None:
+    settings = load(GOOD + "[cleanup]\ncheck_hour = 5\n")
+
+    assert settings.warnings == ("config.toml line 4: cleanup.check_hour: has no effect in this version",)
+
+
+def test_a_container_that_does_not_exist_is_not_promised(load: Load) -> None:
+    (only,) = mistakes(load, GOOD + "[docker]\nenabled = true\n")
+
+    assert only.startswith("config.toml line 4: docker.enabled: this version runs agents without a container")
+
+
 def test_the_api_address_loses_its_last_slash(load: Load) -> None:
     assert load(GOOD + 'telegram_api_url = "http://127.0.0.1:8081/"').telegram_api_url == "http://127.0.0.1:8081"
 
@@ -253,7 +265,7 @@ def fitting(key: Key) -> st.SearchStrategy[object]:
     }[key.type].filter(lambda value: "\\x00" not in repr(value))
 
 
-FREE = [key for key in KEYS if key.name not in ("user_timezone", "telegram_api_url", "streaming.min_chars")]
+FREE = [key for key in KEYS if key.name not in ("user_timezone", "telegram_api_url", "streaming.min_chars", "docker.enabled")]
 
 
 @given(st.lists(st.sampled_from(FREE).flatmap(lambda key: st.tuples(st.just(key), fitting(key))), max_size=4))

@@ -20,7 +20,8 @@ TIERS: tuple[tuple[str, ...], ...] = (
     ("base",),
 )
 BASE = {
-    "__init__", "__version__", "messages", "events", "errors", "ports", "config", "config_keys", "paths", "logs", "storage", "database", "loop",
+    "__init__", "__version__", "messages", "events", "errors", "ports", "config", "config_keys", "paths", "logs", "storage",
+    "database", "loop",
 }
 HEIGHT = {unit: -number for number, tier in enumerate(TIERS) for unit in tier}
 FORBIDDEN = {("demo", "orchestrator")}  # the demo plays the outside world: it must not know the inside
