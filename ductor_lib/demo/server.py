@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import re
-import select
+import selectors
 import socket
 import threading
 from dataclasses import dataclass
@@ -156,8 +156,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(head.encode() + answer.body)
 
     def _gone(self) -> bool:
-        readable, _, _ = select.select([self.connection], [], [], 0)
-        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.connection, selectors.EVENT_READ)
+            return bool(selector.select(0)) and not self.connection.recv(1, socket.MSG_PEEK)
 
 
 def success(result: object) -> Answer:

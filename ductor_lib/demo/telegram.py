@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections import defaultdict, deque
@@ -18,6 +19,8 @@ from ductor_lib.demo.methods import METHODS, Result
 from ductor_lib.demo.rates import Rates
 from ductor_lib.demo.server import Answer, Server, refusal, success
 from ductor_lib.demo.state import PERSON, Call, Change, Json, Message, State
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 POLL_SECONDS = 50  # longest getUpdates (Bot API server)
@@ -176,7 +179,7 @@ class LoopbackTelegram:
         else:
             answer = refusal(status, HTTPStatus(status).phrase)
         with self._changed:
-            self._faults[NAMES[method.lower()]].extend([Fault(answer, hang, drop, after)] * times)
+            self._faults[NAMES.get(method.lower(), method)].extend([Fault(answer, hang, drop, after)] * times)
 
     # what can be seen
 
@@ -230,10 +233,11 @@ class LoopbackTelegram:
             return refusal(401, "Unauthorized")
         name = NAMES.get(method.lower(), "")
         call = Call(time.monotonic(), name or method, dict(params.values), 0)
+        faults = self._faults[call.method]
         with self._changed:
             self.calls.append(call)
             self._changed.notify_all()
-            fault = self._faults[name].popleft() if self._faults.get(name) else None
+            fault = faults.popleft() if faults else None
         answer = self._perform(name, params) if fault is None or fault.after else None
         if fault is not None:
             self._closing.wait(fault.hang)
@@ -267,6 +271,9 @@ class LoopbackTelegram:
                 return success(result)
         except Refused as refused:
             return refusal(refused.code, refused.description, refused.parameters)
+        except Exception:
+            log.exception("call failed method=%s", name)
+            return refusal(500, "Internal Server Error")
 
     def _get_updates(self, params: Params) -> list[Json]:
         """Wait for updates with the lock held (the condition lets go of it). A newer call ends an older one."""
