@@ -148,7 +148,7 @@ class ChildProcess:
         self._outgoing.put(None)
 
     def read(self, timeout: float) -> bytes | None:
-        """The next line of stdout without its end; END after the last; None after `timeout` seconds or a `wake`."""
+        """The next line of stdout; END after the exit and the last line; None after `timeout` seconds or a `wake`."""
         return self._lines.get(timeout)
 
     def wake(self) -> None:
@@ -200,7 +200,6 @@ class ChildProcess:
                 self.skipped += 1
             elif not self._lines.put(line):
                 break
-        self._lines.end()
         self._child.stdout.close()
 
     def _read_stderr(self) -> None:
@@ -226,7 +225,7 @@ class ChildProcess:
         for thread in (self._out, self._err):
             thread.join(max(0.0, until - time.monotonic()))
         self._outgoing.put(None)
-        self._lines.end()
+        self._lines.end()  # only now: who reads END finds the exit code and all of stderr
         self._exited.set()
 
 
