@@ -90,7 +90,7 @@ class JsonFile:
             if not self._own:
                 raise self._complaint(damage) from None
         with self._locked():
-            return self._checked()[0]
+            return self._checked()
 
     @contextmanager
     def change(self) -> Iterator[dict[str, object]]:
@@ -100,11 +100,11 @@ class JsonFile:
         What did not change is not written. A power cut may take the last change back, but never leaves half of it.
         """
         with self._locked():
-            data, before = self._checked()
+            data = self._checked()
+            before = json.dumps(data)  # compared as text: to Python 1, 1.0 and True are equal
             yield data
-            text = _text(data)
-            if text != before:
-                self._write(text)
+            if json.dumps(data) != before:
+                self._write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -119,17 +119,16 @@ class JsonFile:
         finally:
             os.close(file)
 
-    def _checked(self) -> tuple[dict[str, object], str]:
-        """The object and its text; an own damaged file is moved aside first. Only under the lock."""
+    def _checked(self) -> dict[str, object]:
+        """The object; an own damaged file is moved aside first. Only under the lock."""
         try:
-            data = _parse(_bytes(self.path))
+            return _parse(_bytes(self.path))
         except _Damage as damage:
             if not self._own:
                 raise self._complaint(damage) from None
             self._damaged = _move_aside(self.path, int(self._now()))
             log.error("file damaged moved=%s line=%d reason=%s", self._damaged.name, damage.line, damage)
-            data = {}
-        return data, _text(data)
+            return {}
 
     def _write(self, text: str) -> None:
         target = Path(os.path.realpath(self.path))  # a file that is a link stays one
@@ -175,10 +174,6 @@ def _parse(raw: bytes | None) -> dict[str, object]:
     if not isinstance(data, dict):
         raise _Damage("the file must hold one object, {…}", 1)
     return data
-
-
-def _text(data: dict[str, object]) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
 def _private(path: str, flags: int) -> int:

@@ -54,6 +54,12 @@ def test_every_pattern_has_examples() -> None:
     assert [name for name, _ in PATTERNS] == list(SUSPICIOUS)
 
 
+def test_the_page_lists_the_patterns() -> None:
+    page = Path(__file__).parent.parent / "docs" / "modules" / "security.md"
+
+    assert re.findall(r"^\| `(\w+)` \|", page.read_text("utf-8"), re.MULTILINE) == [name for name, _ in PATTERNS]
+
+
 @pytest.mark.parametrize("text", HARMLESS)
 def test_ordinary_words_raise_no_suspicion(text: str) -> None:
     assert scan(text) == ()

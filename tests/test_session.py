@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -154,6 +154,17 @@ def test_a_link_to_the_folder_finds_the_same_session(world: World) -> None:
 def test_peeking_at_nothing_makes_nothing(world: World) -> None:
     assert world.peek() is None
     assert not world.file.exists()
+
+
+def test_the_example_in_the_page_is_a_session_that_goes_on(world: World) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "modules" / "session.md").read_text("utf-8")
+    example = json.loads(page.split("```json\n")[1].split("```")[0])
+    entry = example["chat:42"]["buckets"]["claude"].popitem()[1]
+    put(world, entry)
+
+    assert (found := world.peek())
+
+    assert asdict(found) == entry
 
 
 # what a turn leaves
