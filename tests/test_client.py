@@ -252,7 +252,7 @@ def test_no_failure_and_no_log_line_holds_the_token(caplog: pytest.LogCaptureFix
     with LoopbackTelegram(token=token) as telegram:
         for url in (telegram.url, nobody, "http://no-such-host.invalid", "nonsense://x"):
             for fault in ({"drop": True}, {"status": 502}, {"status": 400, "body": {"ok": False, "description": f"no {token}"}}):
-                telegram.fail("sendMessage", **fault)  # type: ignore[arg-type]
+                telegram.fail("sendMessage", **fault)
                 with pytest.raises(TelegramError) as caught:
                     Client(token, url, patience=2.0).send(HOME, Part("private words"))
                 seen.append(f"{caught.value!r} {caught.value} {caught.value.__cause__!r} {caught.value.__suppress_context__}")

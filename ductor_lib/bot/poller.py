@@ -19,7 +19,7 @@ from ductor_lib.bot.client import Client, Me, Raw
 from ductor_lib.bot.failures import Conflict, RetryAfter, TelegramError, Unauthorised
 from ductor_lib.bot.keyboard import command_line
 from ductor_lib.bot.pacing import backoff
-from ductor_lib.bot.updates import Access, callback, read
+from ductor_lib.bot.updates import Access, callback, number, read
 from ductor_lib.messages import Incoming
 from ductor_lib.orchestrator.ledger import Ledger
 
@@ -110,8 +110,10 @@ class Poller:
         if not updates:
             return 0
         items, poison = self._read(updates, me)
-        numbers = [number for update in updates if isinstance(number := update.get("update_id"), int)]
-        new = self._ledger.accept(items, offset=max(numbers) + 1, poison=poison)
+        last = max(map(number, updates))
+        if not last:
+            raise ValueError("updates without an id: nothing can be confirmed")
+        new = self._ledger.accept(items, offset=last + 1, poison=poison)
         for item in new:
             try:
                 self._intake.put(item)
@@ -132,9 +134,8 @@ class Poller:
             except sqlite3.Error:
                 raise
             except Exception as error:  # whatever is wrong with one update, the others go on
-                number = update.get("update_id")
-                log.exception("update kept aside update=%s", number)
-                poison.append((number if isinstance(number, int) else 0, json.dumps(update), f"{type(error).__name__}: {error}"))
+                log.exception("update kept aside update=%d", number(update))
+                poison.append((number(update), json.dumps(update), f"{type(error).__name__}: {error}"))
         return items, poison
 
     def _resolve(self, item: Incoming) -> Incoming:

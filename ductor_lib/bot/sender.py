@@ -29,7 +29,7 @@ from ductor_lib.orchestrator.outbox import Outbox, Outgoing
 log = logging.getLogger(__name__)
 
 WORKERS = 4
-FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0  # seconds between the tries of a final
+FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0  # seconds between the tries of a final, doubled each time
 REDRAW_SECONDS = 10.0  # an open preview moves by itself: elapsed time
 INTAKE_SECONDS = 0.5  # how long the intake takes to notice the end
 REMEMBERED = 64  # previews that are over; their last show() may come late
@@ -65,16 +65,19 @@ class Sender:
     """The way out to Telegram. Any thread.
 
     `interval` is the seconds between two edits of a preview, `max_failures` the failed frames in a row after which a
-    preview is given up. Nothing that is in the outbox is ever dropped, unless Telegram refuses it for good.
+    preview is given up, `pause` the seconds before the second try of a final. Nothing that is in the outbox is ever
+    dropped, unless Telegram refuses it for good.
     """
 
     def __init__(
-        self, client: Client, outbox: Outbox, *, interval: float, max_failures: int, now: Callable[[], float] = time.monotonic
+        self, client: Client, outbox: Outbox, *, interval: float, max_failures: int, pause: float = FIRST_PAUSE,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._outbox = outbox
         self._interval = interval
         self._max_failures = max_failures
+        self._pause = pause
         self._now = now
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)  # something may be ready to begin
@@ -236,8 +239,8 @@ class Sender:
             with self._lock:
                 line.busy = False
                 line.not_before = self._now() + pause
-                line.failures = line.failures + 1 if pause else 0
                 if not pause:
+                    line.failures = 0
                     line.finals.popleft()
                     line.begun.clear()
 
@@ -248,9 +251,10 @@ class Sender:
             self._bring(line, outgoing)
         except RetryAfter as error:
             log.warning("telegram wants a pause chat=%d row=%d seconds=%.0f", outgoing.reply.chat.id, outgoing.id, error.seconds)
-            return max(error.seconds, FIRST_PAUSE)
+            return max(error.seconds, self._pause)
         except (TelegramError, sqlite3.Error, OSError) as error:
-            pause = backoff(line.failures + 1, first=FIRST_PAUSE, last=LAST_PAUSE)
+            line.failures += 1
+            pause = backoff(line.failures, first=self._pause, last=LAST_PAUSE)
             log.warning("reply waits chat=%d row=%d seconds=%.0f reason=%s", outgoing.reply.chat.id, outgoing.id, pause, error)
             return pause
         return 0.0

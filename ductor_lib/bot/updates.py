@@ -15,6 +15,7 @@ from ductor_lib.messages import Chat, Incoming
 log = logging.getLogger(__name__)
 
 GENERAL = 1  # Bot API: a forum's General topic, which cannot be addressed by this id
+LARGEST = 2**63  # the ledger holds no larger number
 GROUPS = ("group", "supergroup")
 # In this order: an animation also comes as a document.
 MEDIA = (
@@ -38,15 +39,23 @@ def read(update: Raw, me: Me, access: Access, *, now: float) -> Incoming | None:
     A press has the button's raw callback_data as its text and `now` (unix seconds) as its time, because Telegram tells none.
     Raises KeyError, TypeError or ValueError for what cannot be read.
     """
-    number = _int(update, "update_id")
+    key = f"update:{_int(update, 'update_id')}"
     if "message" in update:
-        return _message(_dict(update, "message"), number, me, access, edited=False)
+        return _message(_dict(update, "message"), key, me, access, edited=False)
     if "edited_message" in update:
-        return _message(_dict(update, "edited_message"), number, me, access, edited=True)
+        return _message(_dict(update, "edited_message"), key, me, access, edited=True)
     if "callback_query" in update:
-        return _press(_dict(update, "callback_query"), number, access, now)
+        return _press(_dict(update, "callback_query"), key, access, now)
     log.debug("update ignored kind=%s", next((name for name in update if name != "update_id"), "none"))
     return None
+
+
+def number(update: Raw) -> int:
+    """The update's id, 0 when it has none that can be used."""
+    try:
+        return _int(update, "update_id")
+    except (KeyError, TypeError):
+        return 0
 
 
 def callback(update: Raw) -> str:
@@ -55,7 +64,7 @@ def callback(update: Raw) -> str:
     return str(query.get("id", "")) if isinstance(query, dict) else ""
 
 
-def _message(message: Raw, number: int, me: Me, access: Access, *, edited: bool) -> Incoming | None:
+def _message(message: Raw, key: str, me: Me, access: Access, *, edited: bool) -> Incoming | None:
     if not _welcome(message, _dict(message, "chat"), access):
         return None
     if moved := message.get("migrate_to_chat_id"):
@@ -77,21 +86,21 @@ def _message(message: Raw, number: int, me: Me, access: Access, *, edited: bool)
         log.debug("message without words ignored message=%d", _int(message, "message_id"))
         return None
     return Incoming(
-        key=f"update:{number}", chat=_chat(message), text=text, user=_int(_dict(message, "from"), "id"),
+        key=key, chat=_chat(message), text=text, user=_int(_dict(message, "from"), "id"),
         kind="edit" if edited else "message", message_id=_int(message, "message_id"),
         sent_at=float(_int(message, "edit_date" if edited and "edit_date" in message else "date")), untrusted=quoted,
     )
 
 
-def _press(query: Raw, number: int, access: Access, now: float) -> Incoming | None:
+def _press(query: Raw, key: str, access: Access, now: float) -> Incoming | None:
     if "message" not in query or "data" not in query:
-        log.debug("press without a message or data ignored update=%d", number)
+        log.debug("press without a message or data ignored %s", key)
         return None
     message = _dict(query, "message")
     if not _welcome(query, _dict(message, "chat"), access):
         return None
     return Incoming(
-        key=f"update:{number}", chat=_chat(message), text=_str(query, "data"), user=_int(_dict(query, "from"), "id"), kind="press",
+        key=key, chat=_chat(message), text=_str(query, "data"), user=_int(_dict(query, "from"), "id"), kind="press",
         message_id=_int(message, "message_id"), sent_at=now, callback=_str(query, "id"),
     )
 
@@ -155,8 +164,8 @@ def _dict(raw: Raw, name: str) -> Raw:
 
 def _int(raw: Raw, name: str) -> int:
     value = raw[name]
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is not a whole number")
+    if not isinstance(value, int) or isinstance(value, bool) or not -LARGEST <= value < LARGEST:
+        raise TypeError(f"{name} is not a whole number of 64 bits")
     return value
 
 
@@ -164,4 +173,4 @@ def _str(raw: Raw, name: str) -> str:
     value = raw[name]
     if not isinstance(value, str):
         raise TypeError(f"{name} is not a text")
-    return value
+    return value.encode("utf-8", "replace").decode()  # JSON can carry half a character, the ledger cannot
