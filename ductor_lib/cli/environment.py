@@ -27,17 +27,19 @@ def mark(run: str, conversation: str) -> str:
     return f"{run}/{conversation}"
 
 
-def agent_environment(
-    base: Mapping[str, str], *, home: Path, marker: str, chat: Chat, pass_env: Sequence[str] = (), secrets: Sequence[str] = ()
-) -> dict[str, str]:
-    """The environment for one conversation's agent, from that of this process.
+def plain_environment(base: Mapping[str, str], *, pass_env: Sequence[str] = (), secrets: Sequence[str] = ()) -> dict[str, str]:
+    """What a CLI may see of this process's environment.
 
     `pass_env` are more names to hand on. A variable whose value holds one of `secrets` stays out whatever its name.
     """
     allowed = {name: value for name, value in base.items() if _allowed(name) or (name in pass_env and not _is_token(name))}
-    clean = {name: value for name, value in allowed.items() if not any(secret and secret in value for secret in secrets)}
+    return {name: value for name, value in allowed.items() if not any(secret and secret in value for secret in secrets)}
+
+
+def agent_environment(plain: Mapping[str, str], *, home: Path, marker: str, chat: Chat) -> dict[str, str]:
+    """The environment of one conversation's agent: what it may see, where it belongs, and the mark for the sweep."""
     topic = {} if chat.topic is None else {"DUCTOR_TOPIC_ID": str(chat.topic)}
-    return {**clean, HOME: str(home), MARK: marker, "DUCTOR_CHAT_ID": str(chat.id), **topic}
+    return {**plain, HOME: str(home), MARK: marker, "DUCTOR_CHAT_ID": str(chat.id), **topic}
 
 
 def _allowed(name: str) -> bool:

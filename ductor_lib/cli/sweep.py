@@ -21,6 +21,7 @@ from ductor_lib.cli import environment
 PROC = Path("/proc")
 BY_ENVIRONMENT = (PROC / "self" / "environ").exists()
 SLACK = 0.1 if BY_ENVIRONMENT else 1.5  # seconds; ps tells the age in whole seconds
+ROUNDING = 0.02  # seconds; /proc counts starts in hundredths and cuts off the rest
 GRACE = 1.0  # seconds between TERM and KILL
 PAUSE = 0.02  # seconds between two looks
 PS_SECONDS = 5.0
@@ -80,7 +81,7 @@ def leftovers(members: Iterable[Process], *, cli: int, since: float, spared: Seq
     owner = {process.pid: session for session, group in sessions.items() for process in group}
     kept: set[int] = set()
     for session, first in sorted(begun.items(), key=lambda item: item[1].started):
-        if first.started < since or owner.get(first.parent) in kept or any(span.covers(first.started) for span in spared):
+        if first.started < since - ROUNDING or owner.get(first.parent) in kept or any(span.covers(first.started) for span in spared):
             kept.add(session)
     return [process for session, group in sessions.items() if session not in kept for process in group]
 

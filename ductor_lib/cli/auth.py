@@ -1,0 +1,119 @@
+"""Is Claude Code there and signed in, and what to tell a person when it is not: asked from the CLI itself, remembered for a minute."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ductor_lib import logs
+from ductor_lib.errors import SENTENCES, ErrorKind
+
+ASK_SECONDS = 10.0  # `auth status` needs 0.3 s and no network
+REMEMBERED = 60.0  # seconds
+DETAIL_CHARS = 300
+VERSION = re.compile(r"\d+\.\d+\.\d+\S*")
+TELLING: dict[ErrorKind, str] = {  # where the provider's own words add something: what they must contain
+    "rate_limited": r"reset|until|\d",
+    "refused": r".",
+    "crashed": r".",
+    "killed": r".",
+    "unreachable": r".",
+    "unknown_model": r".",
+    "context_full": r"\d",
+}
+EPOCH = re.compile(r"\|(\d{10})\b")  # "usage limit reached|1735689600", unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Cli:
+    """What a person needs to know about one CLI."""
+
+    title: str
+    install: str
+    login: str
+
+
+CLIS = {
+    "claude": Cli("Claude Code", "npm install -g @anthropic-ai/claude-code", "claude auth login"),
+    "codex": Cli("Codex", "npm install -g @openai/codex", "codex login"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AuthState:
+    """`method` is the CLI's word for how it is signed in: "claude.ai", "api_key", "oauth_token", "none"."""
+
+    installed: bool
+    signed_in: bool
+    method: str
+    version: str
+
+
+class Auth:
+    """Asks `command` for its version and its login. Presence is all that it tells: an expired login still counts as one."""
+
+    def __init__(self, command: Sequence[str], *, variables: Mapping[str, str], now: Callable[[], float] = time.monotonic) -> None:
+        self._command = tuple(command)
+        self._variables = dict(variables)
+        self._now = now
+        self._lock = threading.Lock()
+        self._known: tuple[float, AuthState] | None = None
+
+    def state(self) -> AuthState:
+        """The state, at most a minute old. May take some seconds: not for a thread that others wait for. Any thread."""
+        with self._lock:
+            known = self._known
+        if known is not None and self._now() - known[0] < REMEMBERED:
+            return known[1]
+        state = self._ask()
+        with self._lock:
+            self._known = self._now(), state
+        return state
+
+    def _ask(self) -> AuthState:
+        version = self._run("--version")
+        if version is None:
+            return AuthState(installed=False, signed_in=False, method="none", version="")
+        found = VERSION.search(version)
+        facts = claimed(self._run("auth", "status") or "")
+        signed_in = facts.get("loggedIn") is True
+        return AuthState(True, signed_in, str(facts.get("authMethod") or "none"), found[0] if found else "")
+
+    def _run(self, *words: str) -> str | None:
+        """What it prints; None when it cannot be started, "" when it does not answer in time."""
+        try:
+            argv = [*self._command, *words]
+            done = subprocess.run(argv, env=self._variables, stdin=subprocess.DEVNULL, capture_output=True, timeout=ASK_SECONDS)
+        except subprocess.TimeoutExpired:
+            return ""
+        except OSError:
+            return None
+        return done.stdout.decode("utf-8", "replace")
+
+
+def claimed(output: str) -> Mapping[str, object]:
+    """The JSON object in what `auth status` prints, {} when there is none."""
+    try:
+        facts = json.loads(output)
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def sentence(kind: ErrorKind, cli: str = "claude", detail: str = "") -> str:
+    """What to tell a person about a failure, with the provider's own words (`detail`) where they add something."""
+    known = CLIS[cli]
+    text = SENTENCES[kind].format(cli=known.title, install=known.install, login=known.login)
+    words = " ".join(EPOCH.sub(_until, logs.redact(detail)).removeprefix("API Error:").split())
+    if kind not in TELLING or not re.search(TELLING[kind], words):
+        return text
+    return f"{text}\n\n{known.title}: {words if len(words) <= DETAIL_CHARS else words[: DETAIL_CHARS - 1] + '…'}"
+
+
+def _until(found: re.Match[str]) -> str:
+    return time.strftime(", until %Y-%m-%d %H:%M UTC", time.gmtime(int(found[1])))
