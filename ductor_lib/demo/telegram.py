@@ -129,13 +129,14 @@ class LoopbackTelegram:
             self._changed.notify_all()
 
     def press(self, message_id: int, label: str, *, chat: int = PERSON, user: int = PERSON) -> str:
-        """The user presses the first button whose text contains the label. Returns the callback id.
+        """The user presses the button with that label, else the first whose label contains it. Returns the callback id.
 
         Raises AssertionError when the message has no such button, or one that tells the bot nothing.
         """
         with self._changed:
             message = self._message(chat, message_id)
-            button = next((button for row in message.buttons for button in row if label in button["text"]), None)
+            labelled = [button for row in message.buttons for button in row if label in button["text"]]
+            button = min(labelled, key=lambda button: button["text"] != label, default=None)
             if button is None or "callback_data" not in button or button.get("disabled"):
                 raise AssertionError(f"no button {label!r} that reaches the bot under message {message_id}:\n{self._dump()}")
             callback = self._state.press(message, user, button["callback_data"])
@@ -209,6 +210,12 @@ class LoopbackTelegram:
             if not value:
                 raise AssertionError(f"not seen within {timeout:g} s: {what or 'the condition'}\n{self._dump()}")
             return value
+
+    def still(self, seconds: float) -> bool:
+        """Whether nothing happens in the chats for so long; False as soon as something does."""
+        with self._changed:
+            before = len(self._state.changes)
+            return not self._changed.wait_for(lambda: len(self._state.changes) > before or self._closing.is_set(), seconds)
 
     def changes(self, stopping: threading.Event) -> Iterator[Change]:
         """Everything that happens from now on, as it happens; ends soon after `stopping` is set, or at the close."""
