@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
-from http import HTTPStatus
+from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
 from ductor_lib.demo.checks import Params, Refused, bad
 from ductor_lib.demo.entities import normal
+from ductor_lib.demo.faults import Fault, Faults, wrong_answer
 from ductor_lib.demo.methods import METHODS, Result
 from ductor_lib.demo.rates import Rates
 from ductor_lib.demo.server import Answer, Server, refusal, success
@@ -25,16 +23,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 POLL_SECONDS = 50  # longest getUpdates (Bot API server)
 NAMES = {name.lower(): name for name in (*METHODS, "getUpdates")}  # the Bot API does not care about case
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """How one call shall go wrong: `after` it took effect or instead, `hang` seconds late, without an answer if `drop`."""
-
-    answer: Answer
-    hang: float
-    drop: bool
-    after: bool
 
 
 class LoopbackTelegram:
@@ -62,7 +50,7 @@ class LoopbackTelegram:
         self._rates = Rates() if strict_rates else None
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self._faults: dict[str, deque[Fault]] = defaultdict(deque)
+        self._faults = Faults()
         self._poll = 0
         self._server = Server(self, port)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -171,16 +159,9 @@ class LoopbackTelegram:
         `retry_after` (seconds) makes it a 429. `hang` keeps the caller waiting so many seconds first, `drop` closes
         the connection without an answer. With `after` the call takes effect and only its answer is lost.
         """
-        if retry_after is not None:
-            answer = refusal(429, f"Too Many Requests: retry after {retry_after}", {"retry_after": retry_after})
-        elif isinstance(body, str):
-            answer = Answer(status, body.encode(), "text/html")
-        elif body is not None:
-            answer = Answer(status, json.dumps(body).encode())
-        else:
-            answer = refusal(status, HTTPStatus(status).phrase)
+        fault = Fault(wrong_answer(status, body, retry_after), hang, drop, after)
         with self._changed:
-            self._faults[NAMES.get(method.lower(), method)].extend([Fault(answer, hang, drop, after)] * times)
+            self._faults.add(NAMES.get(method.lower(), method), fault, times)
 
     # what can be seen
 
@@ -240,11 +221,10 @@ class LoopbackTelegram:
             return refusal(401, "Unauthorized")
         name = NAMES.get(method.lower(), "")
         call = Call(time.monotonic(), name or method, dict(params.values), 0)
-        faults = self._faults[call.method]
         with self._changed:
             self.calls.append(call)
             self._changed.notify_all()
-            fault = faults.popleft() if faults else None
+            fault = self._faults.next(call.method)
         answer = self._perform(name, params) if fault is None or fault.after else None
         if fault is not None:
             self._closing.wait(fault.hang)
