@@ -28,14 +28,20 @@ class Database:
         self.path = path
         self.damaged: Path | None = None
         self._lock = threading.Lock()
+        connection = _connect(path)
         try:
-            self._connection = _open(path, schema)
+            _prepare(connection, path, schema)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
+                connection.close()
                 raise
+            # Moved before it is closed: closing writes the -wal into the damaged file and removes it.
             self.damaged = _move_aside(path, int(time.time() if now is None else now))
+            connection.close()
             log.error("database damaged moved=%s reason=%s", self.damaged.name, error)
-            self._connection = _open(path, schema)
+            connection = _connect(path)
+            _prepare(connection, path, schema)
+        self._connection = connection
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Cursor]:
@@ -68,20 +74,23 @@ class Database:
             self._connection.close()
 
 
-def _open(path: Path, schema: str) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # sqlite would make it readable by others
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
-        connection.executescript(schema)
-    except BaseException:
-        connection.close()
-        raise
     return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
+    """Check the file and bring its tables up to date. Raises sqlite3.DatabaseError when it is damaged."""
+    pages_log = path.with_name(path.name + "-wal")
+    if not path.stat().st_size and pages_log.exists() and pages_log.stat().st_size:
+        raise sqlite3.DatabaseError("empty beside a log")  # sqlite would silently drop what the log holds
+    connection.execute("PRAGMA journal_mode=WAL")
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+    connection.executescript(schema)
 
 
 def _move_aside(path: Path, stamp: int) -> Path:

@@ -178,3 +178,20 @@ def test_a_folder_that_is_missing_is_an_error_and_no_damage(path: Path) -> None:
         Database(path / "ledger.db", SCHEMA)
 
     assert list(path.parent.iterdir()) == []
+
+
+def test_an_empty_file_beside_a_log_is_damage_and_the_log_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    first = Database(path, SCHEMA)
+    with first.transaction() as cursor:
+        cursor.execute("INSERT INTO item(text) VALUES('kept in the log')")
+    log = path.with_name("ledger.db-wal").read_bytes()
+    first.close()
+    path.write_bytes(b"")
+    path.with_name("ledger.db-wal").write_bytes(log)
+
+    second = Database(path, SCHEMA)
+
+    assert second.damaged is not None
+    assert second.damaged.with_name(second.damaged.name + "-wal").read_bytes() == log
+    second.close()

@@ -27,10 +27,16 @@ class Worker:
         self.begun: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.ended: list[str] = []
         self.gates: dict[str, threading.Event] = {}
+        self.over = threading.Event()
         self._ledger = ledger
 
     def gate(self, name: str) -> threading.Event:
         return self.gates.setdefault(name, threading.Event())
+
+    def let_all_go(self) -> None:
+        self.over.set()
+        for gate in list(self.gates.values()):
+            gate.set()
 
     def place(self, item: Incoming) -> Place:
         places: dict[str, Place] = {"/stop": "urgent", "/status": "panel", "/new": "next"}
@@ -43,7 +49,8 @@ class Worker:
             return
         self.begun.put(item.text)
         if item.text.startswith("hold"):
-            assert self.gate(item.text.split()[1]).wait(SOON)
+            gate = self.gate(item.text.split()[1])
+            assert self.over.is_set() or gate.wait(SOON)
         self._ledger.finish(item.id)
         self.done.put(item.text)
 
@@ -96,8 +103,7 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path / "ledger.db")
     yield made
-    for gate in made.worker.gates.values():
-        gate.set()
+    made.worker.let_all_go()
     made.dispatch.stop(grace=SOON)
     made.ledger.close()
 
@@ -138,6 +144,7 @@ def test_urgent_words_and_panels_never_wait_for_a_lane(bench: Bench) -> None:
 
 def test_a_fresh_start_ends_the_running_turn_and_goes_before_what_waits(bench: Bench) -> None:
     bench.send("hold it", "later")
+    assert bench.worker.begun.get(timeout=SOON) == "hold it"
 
     bench.send("/new")
 

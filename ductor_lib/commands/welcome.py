@@ -19,7 +19,8 @@ QUICK_START = (
 def start(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """/start: a welcome that says plainly whether everything is ready."""
     text = (
-        "👋 **I am ductor.** What you write here goes to Claude Code on your own machine, and its answer comes back while it is written.\n\n"
+        "👋 **I am ductor.** What you write here goes to Claude Code on your own machine, and its answer comes back while it is"
+        " written.\n\n"
         f"{signed_in(desk.auth.state())}\n\n/stop ends what runs, /new starts afresh, /help lists the rest."
     )
     return [Reply(item.chat, text, buttons=tuple((button,) for button in QUICK_START))]

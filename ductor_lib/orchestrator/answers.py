@@ -36,7 +36,8 @@ SHUT_DOWN = "⚡ *ductor was stopped while working on this.*"
 
 
 def answer(
-    chat: Chat, slot: str, told: Told, finished: Finished, *, provider: str, fresh: bool, stopped: str = STOPPED, notes: tuple[str, ...] = ()
+    chat: Chat, slot: str, told: Told, finished: Finished, *,
+    provider: str, fresh: bool, stopped: str = STOPPED, notes: tuple[str, ...] = (),
 ) -> Reply:
     """The final reply of a turn. It takes the place of the preview in `slot`, or rings as a new message if `fresh`.
 

@@ -164,8 +164,9 @@ class Ledger:
         """Let the held messages of a lane wait again; merged ones become the first, with all texts in order."""
         held = self.held(lane)
         with self._database.transaction() as cursor:
-            for item in held:
-                cursor.execute("UPDATE inbox SET state = 'waiting', queued = 0, ended_at = NULL WHERE id = ? AND state = 'held'", (item.id,))
+            cursor.executemany(
+                "UPDATE inbox SET state = 'waiting', queued = 0, ended_at = NULL WHERE id = ? AND state = 'held'", [(i.id,) for i in held]
+            )
             if merge and held:
                 first, *others = held
                 texts, fenced = "\n\n".join(i.text for i in held if i.text), "\n\n".join(i.untrusted for i in held if i.untrusted)

@@ -83,7 +83,8 @@ class Outbox:
 
     def holders(self, name: str) -> list[Chat]:
         """The chats whose slot of that name holds something."""
-        return [Chat(row["chat"], row["topic"] or None) for row in self._database.rows("SELECT chat, topic FROM slots WHERE name = ?", name)]
+        rows = self._database.rows("SELECT chat, topic FROM slots WHERE name = ?", name)
+        return [Chat(row["chat"], row["topic"] or None) for row in rows]
 
     def fill(self, chat: Chat, name: str, messages: Sequence[int]) -> None:
         """The slot now holds these messages; none: the slot is forgotten."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -21,12 +23,17 @@ from ductor_lib.orchestrator.answers import SHUT_DOWN, STOPPED, Told, answer
 from ductor_lib.orchestrator.ledger import Ledger, TurnRecord
 from ductor_lib.orchestrator.recovery import slot_of
 from ductor_lib.ports import Agent, TurnRequest, Views
-from ductor_lib.session import Bucket, Sessions
+from ductor_lib.session import Bucket, Reset, Sessions
 
 log = logging.getLogger(__name__)
 
 DISK_PAUSE = 5.0  # seconds between two tries to store an answer on a full disk
 T = TypeVar("T")
+FRESH: dict[Reset, str] = {
+    "idle": "*A fresh session: the last one had been idle for too long (`idle_timeout_minutes`).*",
+    "daily": "*A fresh session: the daily reset (`daily_reset_hour`) came in between.*",
+    "full": "*A fresh session: the last one was full (`max_session_messages`).*",
+}
 NEW_SESSION = "*{cli} no longer knows the earlier conversation, so this is a fresh one.*"
 
 
@@ -100,20 +107,32 @@ class Turns:
             self.end_turn(lane, before=sys.maxsize)
 
     def _turn(self, item: Incoming, running: Running) -> None:
-        bucket, reset = self._sessions.take(item.lane, self._agent.name, self._cwd)
-        if reset:
-            log.info("session fresh reason=%s", reset)
+        bucket, reset = self._insist(item, functools.partial(self._bucket, item), "Your message is kept, but cannot begin")
         with logs.context("msg", item.chat.id, bucket.session_id):
             if suspects := security.scan(f"{item.text}\n{item.untrusted}"):
                 log.warning("input suspicious patterns=%s", ",".join(suspects))
             told = self._tell(item, bucket, running)
             assert told.finished is not None
-            notes: tuple[str, ...] = ()
+            notes = (FRESH[reset],) if reset else ()
             if told.finished.error == "unknown_session" and bucket.started and item.kind != "agent":
                 bucket = self._sessions.replace(item.lane, self._agent.name, self._cwd)
                 notes = (NEW_SESSION.format(cli=self._agent.name.capitalize()),)
                 told = self._tell(item, bucket, running)
             self._finish(item, bucket, running, told, notes)
+
+    def _bucket(self, item: Incoming) -> tuple[Bucket, Reset | None]:
+        """The session of the turn; one that the agent began by itself goes on in the session it has."""
+        place = (item.lane, self._agent.name, self._cwd)
+        current = self._sessions.peek(*place) if item.kind == "agent" else None
+        return (current, None) if current else self._sessions.take(*place)
+
+    @contextmanager
+    def _unharmed(self) -> Iterator[None]:
+        """A session file that cannot be written must not cost the answer."""
+        try:
+            yield
+        except OSError as error:
+            log.error("session not stored reason=%s", error)
 
     def _tell(self, item: Incoming, bucket: Bucket, running: Running) -> Told:
         """Let the agent work, and show it. What comes back has its `finished`."""
@@ -123,7 +142,8 @@ class Turns:
             told.add(event)
             view.show(event)
             if isinstance(event, Started):
-                self._sessions.began(item.lane, self._agent.name, self._cwd, event.session_id)
+                with self._unharmed():
+                    self._sessions.began(item.lane, self._agent.name, self._cwd, event.session_id)
                 if running.stop.is_set():  # asked for between the last check and the start
                     self._agent.interrupt(item.lane)
         return told
@@ -166,22 +186,24 @@ class Turns:
             self._close(item, [recovery.cut_short(item, reply)], record, state="interrupted")
         else:
             self._close(item, [reply], record)
-        self._sessions.record(
-            item.lane, self._agent.name, self._cwd, session_id=finished.session_id or bucket.session_id,
-            messages=1 if counted else 0, cost=finished.cost, tokens_in=finished.tokens_in, tokens_out=finished.tokens_out,
-        )
+        with self._unharmed():
+            self._sessions.record(
+                item.lane, self._agent.name, self._cwd, session_id=finished.session_id or bucket.session_id,
+                messages=1 if counted else 0, cost=finished.cost, tokens_in=finished.tokens_in, tokens_out=finished.tokens_out,
+            )
         log.info("turn finished provider=%s seconds=%.1f outcome=%s error=%s", record.provider, seconds, record.outcome, record.error)
 
     def _close(self, item: Incoming, replies: list[Reply], record: TurnRecord | None, *, state: str = "done") -> None:
-        self._insist(item, lambda: self._ledger.finish(item.id, replies, turn=record, state=state), "The answer is ready and kept in memory")
+        finish = functools.partial(self._ledger.finish, item.id, replies, turn=record, state=state)
+        self._insist(item, finish, "The answer is ready and kept in memory")
 
     def _insist(self, item: Incoming, store: Callable[[], T], what: str) -> T:
-        """Store something, however long the disk is full. Raises sqlite3.OperationalError when the program ends first."""
+        """Store something, however long the disk is full. Raises the disk's error when the program ends first."""
         told = False
         while True:
             try:
                 return store()
-            except sqlite3.OperationalError as error:
+            except (sqlite3.OperationalError, OSError) as error:
                 log.error("disk refused item=%s reason=%s", item.id, error)
                 if not told:
                     self._views.tell(item.chat, f"⚠️ {what}: the machine's disk takes nothing ({error}). Please make room; I keep trying.")

@@ -1,0 +1,189 @@
+"""Every part of the bot, built once, in the order of the flow; leaving stops intake first and delivery last."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import TracebackType
+
+from ductor_lib import config
+from ductor_lib.bot.board import Board
+from ductor_lib.bot.client import Client, sync_commands
+from ductor_lib.bot.poller import Fatal, Poller
+from ductor_lib.bot.sender import Sender
+from ductor_lib.bot.stream import StreamViews
+from ductor_lib.bot.updates import Access
+from ductor_lib.cli import sweep
+from ductor_lib.cli.auth import Auth
+from ductor_lib.cli.environment import plain_environment
+from ductor_lib.cli.own_turns import OwnTurn
+from ductor_lib.cli.pool import ClaudePool
+from ductor_lib.commands.desk import Desk
+from ductor_lib.commands.table import bind, menu
+from ductor_lib.config import Settings
+from ductor_lib.loop import Loop
+from ductor_lib.messages import Chat, Incoming, Reply
+from ductor_lib.orchestrator.dispatch import Dispatch
+from ductor_lib.orchestrator.ledger import Ledger
+from ductor_lib.orchestrator.recovery import recover
+from ductor_lib.orchestrator.router import Router
+from ductor_lib.orchestrator.turns import Turns
+from ductor_lib.paths import Paths
+from ductor_lib.session import Freshness, Sessions
+from ductor_lib.storage import JsonFile
+
+log = logging.getLogger(__name__)
+
+TURN_GRACE = 8.0  # seconds for ended turns to store what they have
+FLUSH_GRACE = 5.0  # seconds for the last replies to leave
+HOUSEKEEPING = 30.0  # seconds between two looks at idle agents
+PURGE_EVERY = 3600.0  # seconds
+OWN_TURN_WAIT = 1.0  # seconds; how long the watcher of own turns takes to notice the end
+
+
+class App:
+    """The bot. Enter it to start, leave it to stop. `command` starts the agent; `environment` is what agents may inherit from.
+
+    Raises DuctorError and OSError when it cannot start.
+    """
+
+    def __init__(
+        self, settings: Settings, paths: Paths, *, environment: Mapping[str, str] = os.environ, command: tuple[str, ...] = ("claude",)
+    ) -> None:
+        run = uuid.uuid4().hex
+        self._paths = paths
+        self._run = run
+        self._settings = settings
+        self._stack = ExitStack()
+        self._stopping = threading.Event()
+        self._fatal = Fatal(self._stopping)
+        self._purge_at = 0.0
+        paths.create()
+        self.ledger = Ledger(paths.ledger)
+        self._client = Client(settings.telegram_token, settings.telegram_api_url)
+        self.sender = Sender(
+            self._client, self.ledger.outbox,
+            interval=settings.streaming.edit_interval_seconds, max_failures=settings.streaming.max_edit_failures,
+        )
+        self._sessions_file = JsonFile(paths.sessions)
+        sessions = Sessions(self._sessions_file, freshness(settings))
+        self.agent = ClaudePool(
+            command, home=paths.home, run=run, environment=environment, parallel=config.agents_parallel(settings),
+            warm=settings.agents.warm, warm_seconds=settings.agents.warm_minutes * 60.0, pass_env=settings.agents.pass_env,
+            secrets=(settings.telegram_token,),
+        )
+        board = Board(StreamViews(self.sender, settings.streaming), self.sender, self.ledger)
+        mode = permission_mode(settings, environment)
+        turns = Turns(settings, paths.workspace, self.ledger, sessions, self.agent, board, permission_mode=mode)
+        released: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
+        auth = Auth(command, variables=plain_environment(environment, pass_env=settings.agents.pass_env))
+        desk = Desk(
+            settings, paths.workspace, mode, self.ledger, sessions, self.agent, auth, turns, board, released, time.monotonic()
+        )
+        self._turns, self._released = turns, released
+        router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns)
+        self.dispatch = Dispatch(self.ledger, router, board, released, fresh_seconds=settings.inbox.fresh_minutes * 60.0)
+        self._poller = Poller(self._client, self.ledger, self.sender, self.dispatch, access(settings), self._fatal)
+
+    def __enter__(self) -> App:
+        with self._stack as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def _start(self, stack: ExitStack) -> None:
+        ended = sweep.sweep_home(self._paths.home, self._run)
+        if ended:
+            log.warning("agents of the last run ended processes=%d", ended)
+        stack.callback(self.ledger.close)
+        waiting = recover(self.ledger)
+        self._report_damage()
+        self.sender.start()
+        stack.callback(self.sender.stop)
+        stack.callback(self.sender.flush, FLUSH_GRACE)
+        stack.callback(self.agent.close)
+        self.dispatch.start()
+        stack.callback(self.dispatch.stop, grace=TURN_GRACE)
+        stack.callback(self._turns.close)
+        for item in waiting:
+            self.dispatch.put(item)
+        for loop in (Loop("own turns", self._take_own_turn), Loop("housekeeping", self._housekeep)):
+            loop.start()
+            stack.callback(loop.stop)
+        self._poller.start()
+        stack.callback(self._poller.stop)
+        log.info("started home=%s warm=%d parallel=%d", self._paths.home, self._settings.agents.warm, config.agents_parallel(self._settings))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def stop(self) -> None:
+        """Let `wait` return. Any thread, and signal handlers."""
+        self._stopping.set()
+
+    def wait(self) -> str:
+        """Block until `stop`, or until there is a reason to give up: the reason for a person, "" without one."""
+        self._stopping.wait()
+        return self._fatal.reason
+
+    def settled(self) -> bool:
+        """Whether nothing runs, nothing waits, and everything that was said has arrived."""
+        return not self.dispatch.busy() and self.sender.idle()
+
+    def _take_own_turn(self) -> None:
+        """Make an Incoming of a turn that an agent has begun by itself."""
+        try:
+            own: OwnTurn = self.agent.own_turns.get(timeout=OWN_TURN_WAIT)
+        except queue.Empty:
+            return
+        item = Incoming(own.key, Chat.of(own.conversation), "(a background task has ended)", kind="agent", sent_at=time.time())
+        for stored in self.ledger.accept([item]):
+            self._released.put(stored)
+
+    def _housekeep(self) -> None:
+        """The slow and regular work: the menu, idle agents, old rows."""
+        if time.monotonic() >= self._purge_at:
+            if not self._purge_at:
+                sync_commands(self._client, menu())
+            self.ledger.purge()
+            self._purge_at = time.monotonic() + PURGE_EVERY
+        self.agent.evict_idle()
+        self._stopping.wait(HOUSEKEEPING)
+
+    def _report_damage(self) -> None:
+        """Tell the owner which files could not be read and where they are now."""
+        self._sessions_file.read()
+        moved = [path.name for path in (self.ledger.damaged, self._sessions_file.damaged) if path]
+        if moved:
+            text = f"⚠️ I could not read a file of mine and moved it aside: `{'`, `'.join(moved)}` in ductor's home. I started with an empty one."
+            self.ledger.say([Reply(Chat(self._settings.allowed_user_ids[0]), text)])
+
+
+def access(settings: Settings) -> Access:
+    return Access(frozenset(settings.allowed_user_ids), frozenset(settings.allowed_group_ids), settings.allowed_user_ids[0])
+
+
+def freshness(settings: Settings) -> Freshness:
+    return Freshness(
+        idle_minutes=settings.idle_timeout_minutes, daily_reset=settings.daily_reset_enabled, daily_hour=settings.daily_reset_hour,
+        timezone=config.timezone(settings), max_messages=settings.max_session_messages,
+        age_warning_hours=settings.session_age_warning_hours,
+    )
+
+
+def permission_mode(settings: Settings, environment: Mapping[str, str]) -> str:
+    """The mode agents run in. Claude Code refuses bypassPermissions as root unless IS_SANDBOX=1 says that the machine is one."""
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    if settings.permission_mode != "bypassPermissions" or not root or environment.get("IS_SANDBOX") == "1":
+        return settings.permission_mode
+    log.warning(
+        "permission_mode is acceptEdits: ductor runs as root, where Claude Code refuses bypassPermissions. "
+        "Run ductor as an ordinary user, or set IS_SANDBOX=1 if the machine may be broken."
+    )
+    return "acceptEdits"

@@ -1,0 +1,106 @@
+"""The verbs of the command line. What goes wrong before the bot runs is said here, in the terminal, with what to do."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from ductor_lib import __version__, logs
+from ductor_lib.app import App
+from ductor_lib.cli.auth import Auth
+from ductor_lib.config import Settings, defaults, load
+from ductor_lib.errors import ConfigError, DuctorError
+from ductor_lib.infra.lock import HomeLock
+from ductor_lib.paths import Paths
+
+log = logging.getLogger(__name__)
+
+DEMO_USER = 42
+DONE, FAILED, UNUSABLE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; the result is the exit code: 0 well, 1 failed while running, 2 could not start."""
+    parser = argparse.ArgumentParser(prog="ductor", description="Claude Code and Codex on your own machine, from a Telegram chat.")
+    parser.add_argument("--version", action="version", version=f"ductor {__version__}")
+    parser.add_argument("--verbose", action="store_true", help="log everything")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    verbs.add_parser("run", help="run the bot (what happens without a verb, too)")
+    trial = verbs.add_parser("demo", help="try the bot in this terminal: no account needed")
+    trial.add_argument("--say", action="append", metavar="TEXT", help="say this, print the conversation and leave; may be repeated")
+    options = parser.parse_args(arguments)
+    try:
+        if options.verb == "demo":
+            return demo(options.say or [], verbose=options.verbose)
+        return run(Paths.default(), verbose=options.verbose)
+    except ConfigError as error:
+        print("ductor cannot start:", *error.lines, sep="\n  ", file=sys.stderr)
+    except DuctorError as error:
+        print(f"ductor cannot start: {error}", file=sys.stderr)
+    except (OSError, sqlite3.OperationalError) as error:
+        print(f"ductor cannot start: {describe(error)}", file=sys.stderr)
+    return UNUSABLE
+
+
+def run(paths: Paths, *, verbose: bool) -> int:
+    """The bot, until a signal or a reason to give up. Raises ConfigError, DuctorError and OSError before it runs."""
+    settings = load(paths.config)
+    paths.create()
+    with HomeLock(paths.lock), logs.setup(paths.log, level=settings.log_level, verbose=verbose, secrets=[settings.telegram_token]):
+        for warning in settings.warnings:
+            log.warning("setting ignored %s", warning)
+        return serve(settings, paths)
+
+
+def serve(settings: Settings, paths: Paths) -> int:
+    """Run until SIGINT or SIGTERM; 1 when Telegram does not know the token any more."""
+    with App(settings, paths, environment=os.environ) as app:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: app.stop())
+        reason = app.wait()
+    if reason:
+        print(f"ductor stopped: {reason}", file=sys.stderr)
+        return FAILED
+    return DONE
+
+
+def demo(say: Sequence[str], *, verbose: bool) -> int:
+    """The real bot against a Telegram on this machine, in a home that is thrown away; with `say`, without a terminal."""
+    from ductor_lib.demo import terminal
+    from ductor_lib.demo.telegram import LoopbackTelegram  # only here: a bot at work never needs it
+
+    with tempfile.TemporaryDirectory(prefix="ductor-demo-") as folder, LoopbackTelegram() as telegram, ExitStack() as stack:
+        paths = Paths(Path(folder) / "home")
+        settings = defaults(
+            telegram_token=telegram.token, telegram_api_url=telegram.url, allowed_user_ids=(DEMO_USER,),
+            permission_mode="acceptEdits", agents={"pass_env": ["PYTHONPATH"]},
+        )
+        stack.enter_context(logs.setup(paths.log, level="INFO", verbose=verbose, secrets=[telegram.token], console=sys.stderr if verbose else None))
+        environment = dict(os.environ)
+        command: tuple[str, ...] = ("claude",)
+        if Auth(command, variables=environment).state().signed_in:
+            print("Claude Code is signed in: it answers here, on your subscription, and works in a folder that is thrown away.")
+        else:
+            print("Claude Code is not signed in on this machine, so a scripted agent answers: it only shows how the chat behaves.")
+            command = (sys.executable, "-m", "ductor_lib.demo.agent")
+            environment |= {"HOME": folder, "PYTHONPATH": str(Path(__file__).parent.parent)}
+        app = stack.enter_context(App(settings, paths, environment=environment, command=command))
+        if say:
+            return terminal.converse(telegram, say, out=sys.stdout, settled=app.settled)
+        return terminal.interactive(telegram, stdin=sys.stdin, out=sys.stdout, settled=app.settled)
+
+
+def describe(error: Exception) -> str:
+    """An error of the disk in words, with the file it is about."""
+    if isinstance(error, OSError):
+        where = f"{Path(os.fsdecode(error.filename))}: " if error.filename else ""
+        return f"{where}{error.strerror or error}. Check the disk and the permissions of ductor's home (DUCTOR_HOME, or ~/.ductor)."
+    return f"the ledger cannot be opened ({error}). Check the disk and the permissions of ductor's home."
