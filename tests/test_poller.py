@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,7 @@ def test_updates_that_come_twice_count_once(world: World) -> None:
     assert world.inbox.texts == ["one", "two"]
 
 
-def test_a_poison_update_is_kept_aside_and_holds_up_nobody(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_poison_update_is_kept_aside_and_holds_up_nobody(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     world.telegram.say("before")
     world.telegram.push(dict(POISON))
     world.telegram.say("after")
@@ -159,6 +160,8 @@ def test_a_poison_update_is_kept_aside_and_holds_up_nobody(world: World, caplog:
 
     assert world.inbox.texts == ["before", "after"]
     assert "update kept aside" in caplog.text
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+        assert "nine" in database.execute("SELECT raw FROM poison").fetchone()[0]
     world.telegram.say("next")
     world.poll()
     assert world.inbox.texts[-1] == "next"

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from ductor_lib.bot.delivery import AGAIN
 from ductor_lib.bot.markup import Part
 from ductor_lib.bot.preview import Draft
 from ductor_lib.bot.sender import Sender
+from ductor_lib.database import Database
 from ductor_lib.demo.telegram import LoopbackTelegram
 from ductor_lib.messages import Button, Chat, Reply
 from ductor_lib.orchestrator.ledger import Ledger
+from ductor_lib.orchestrator.outbox import Outbox
+from ductor_lib.orchestrator.schema import SCHEMA
 
 HOME = Chat(42)
 GROUP = Chat(-100)
@@ -550,6 +554,34 @@ def test_a_preview_that_cannot_be_drawn_stops_nothing(telegram: LoopbackTelegram
     assert bot(telegram) == ["final"]
 
 
+def test_an_open_preview_moves_by_itself(telegram: LoopbackTelegram, ledger: Ledger) -> None:
+    ahead = [0.0]
+    sender = Sender(
+        Client(telegram.token, telegram.url), ledger.outbox, interval=0.05, max_failures=3, now=lambda: time.monotonic() + ahead[0]
+    )
+    sender.start()
+    picture = Picture(HOME, "turn:1", "1 s")
+    sender.show(picture)
+    telegram.wait(lambda t: bot(t) == ["1 s"])
+    assert sender.flush(10)
+
+    picture.become("11 s")
+    ahead[0] = 10.5
+    sender.answer("anything wakes it")
+
+    telegram.wait(lambda t: bot(t) == ["11 s"])
+    sender.stop()
+
+
+def test_a_short_outage_does_not_end_a_preview(telegram: LoopbackTelegram, ledger: Ledger, sender: Sender) -> None:
+    telegram.fail("sendMessage", drop=True, times=2)
+
+    sender.show(Picture(HOME, "turn:1", "one"))
+
+    telegram.wait(lambda t: bot(t) == ["one"])
+    assert telegram.calls[2].at - telegram.calls[0].at >= 0.1
+
+
 def test_a_deleted_preview_begins_anew(telegram: LoopbackTelegram, ledger: Ledger, sender: Sender) -> None:
     picture = Picture(HOME, "turn:1", "one")
     sender.show(picture)
@@ -574,6 +606,34 @@ def test_one_call_is_in_flight_per_chat_and_chats_go_side_by_side(telegram: Loop
     assert bot(telegram) == ["slow"]
     assert sender.flush(10)
     assert bot(telegram) == ["slow", "behind"]
+
+
+class FullOnce(Outbox):
+    """An outbox whose disk is full when it is to note the first delivery."""
+
+    full = True
+
+    def delivered(self, outgoing: int, done: int, messages: Sequence[int]) -> None:
+        if self.full:
+            self.full = False
+            raise sqlite3.OperationalError("database or disk is full")
+        super().delivered(outgoing, done, messages)
+
+
+def test_a_full_disk_sends_nothing_twice(telegram: LoopbackTelegram, tmp_path: Path) -> None:
+    database = Database(tmp_path / "outbox.db", SCHEMA)
+    outbox = FullOnce(database)
+    with database.transaction() as cursor:
+        stored = outbox.put(cursor, [Reply(HOME, "answer"), Reply(HOME, "next")])
+    sender = Sender(Client(telegram.token, telegram.url), outbox, interval=0.05, max_failures=3, pause=0.05)
+    sender.start()
+
+    outbox.announce(stored)
+
+    assert sender.flush(10)
+    assert bot(telegram) == ["answer", "next"]
+    sender.stop()
+    database.close()
 
 
 def _covered(text: str, offset: int, length: int) -> str:

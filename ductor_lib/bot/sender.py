@@ -209,7 +209,7 @@ class Sender:
             line = min(speaking, key=lambda line: line.finals[0].id)
             line.busy = True
             return partial(self._deliver, line)
-        due = [(line, showing) for line in free for showing in line.previews.values() if _due_at(line, showing) <= now]
+        due = [(line, showing) for line in free for showing in line.previews.values() if self._due_at(line, showing) <= now]
         if not due:
             return None
         line, showing = min(due, key=lambda pair: pair[1].drawn_at)
@@ -220,8 +220,17 @@ class Sender:
         """Seconds until something becomes ready by itself, None for never."""
         idle = [line for line in self._lines.values() if not line.busy]
         times = [line.not_before for line in idle if line.finals]
-        times += [_due_at(line, showing) for line in idle for showing in line.previews.values() if not showing.given_up]
+        times += [self._due_at(line, showing) for line in idle for showing in line.previews.values() if not showing.given_up]
         return max(0.0, min(times) - now) if times else None
+
+    def _due_at(self, line: Line, showing: Showing) -> float:
+        """When the preview may be drawn again. After a failure it waits: a short outage must not use up all its tries."""
+        if showing.given_up:
+            return float("inf")
+        wanted = 0.0 if showing.changed else showing.drawn_at + REDRAW_SECONDS
+        if showing.failures:
+            wanted = showing.drawn_at + backoff(showing.failures, first=self._interval, last=LAST_PAUSE)
+        return max(wanted, line.not_before, line.budget.ready_at())
 
     # ── doing it ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -278,12 +287,12 @@ class Sender:
             log.info("reply delivered chat=%d row=%d messages=%d", chat.id, outgoing.id, messages)
 
     def _draw(self, line: Line, showing: Showing) -> None:
-        pause, failed = 0.0, True
+        pause, failed, drawn = 0.0, True, False
         try:
             if not showing.frames:
                 showing.frames.append(Frames(showing.preview, self._client, self._outbox))
             showing.frames[0].draw(lambda: line.budget.spend(self._now()))
-            failed = False
+            failed, drawn = False, True
         except RetryAfter as error:
             log.warning("telegram wants a pause, no previews chat=%d seconds=%.0f", showing.preview.chat.id, error.seconds)
             pause, failed = error.seconds, False
@@ -296,12 +305,4 @@ class Sender:
                 showing.drawn_at = self._now()
                 showing.failures = showing.failures + 1 if failed else 0
                 showing.given_up = showing.failures >= self._max_failures
-                showing.changed = showing.changed or failed or pause > 0
-
-
-def _due_at(line: Line, showing: Showing) -> float:
-    """When the preview may be drawn again."""
-    if showing.given_up:
-        return float("inf")
-    wanted = 0.0 if showing.changed else showing.drawn_at + REDRAW_SECONDS
-    return max(wanted, line.not_before, line.budget.ready_at())
+                showing.changed = showing.changed or not drawn
