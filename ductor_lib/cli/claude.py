@@ -31,6 +31,7 @@ DETAILS = {
     "Agent": "description", "Skill": "skill",
 }  # fmt: skip
 DETAIL_CHARS = 200
+LARGEST = 1e15  # no number of the stream is larger; JSON also knows NaN and Infinity
 TEXT_KEPT = 1_000_000  # characters of a block that is still being written, for a turn that ends in its middle
 SILENT = {"thinking_tokens", "task_started", "task_updated", "task_notification", "compact_boundary", "hook_started", "hook_response"}
 OTHER = {"control_response", "control_request", "control_cancel_request", "keep_alive", "tool_progress", "rate_limit_event"}
@@ -274,7 +275,7 @@ def _text(raw: Raw, key: str) -> str:
 
 def _number(raw: Raw, key: str) -> float:
     value = raw.get(key)
-    return float(value) if isinstance(value, int | float) else 0.0
+    return float(value) if isinstance(value, int | float) and abs(value) < LARGEST else 0.0
 
 
 def _map(raw: Raw, key: str) -> Raw:
