@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +29,7 @@ FIND = re.compile(
 )
 DROPPED = re.compile("[\r\u2028-\u202e\u0333\u033f\u030a]")  # TDLib takes these out of every text
 SPACES = {code: " " for code in range(32) if chr(code) not in "\n\r"}  # and turns these into spaces
+PAIRS = re.compile("[\U00010000-\U0010ffff]")
 BLANK = re.compile("[\\s\u200b-\u200f\u202e\ufeff\u00a0\u2800\u3164]*")
 
 
@@ -57,7 +60,7 @@ class Span:
 
 def units(text: str) -> int:
     """Length in UTF-16 units, as Telegram counts."""
-    return len(text) + sum(char > "\uffff" for char in text)
+    return len(text) + len(PAIRS.findall(text))
 
 
 def normal(text: str, entities: Sequence[Entity]) -> tuple[str, list[Entity]]:
@@ -201,58 +204,45 @@ def _split(splittable: list[Span], frame: list[Span]) -> list[Span]:
         for start, end in pairwise(edges):
             at = bisect_right(starts, start) - 1
             if at < 0 or code[at].end <= start:
-                pieces.append(replace(run, start=start, end=end))
+                pieces.append(Span(start, end, run.kind, run.entity))
     return pieces
 
 
 def _cleaned(text: str, spans: list[Span]) -> tuple[str, list[Span]]:
     """Control characters gone, and the entities moved with the text. Raises Wrong for an end that no character has."""
-    kept = DROPPED.sub("", text).translate(SPACES)
-    if not spans:
-        return kept, spans
-    moved: list[int] = []  # UTF-16 offset before → after; -1 in the middle of a pair
-    after = 0
-    for char in text:
-        moved.append(after)
-        if char > "\uffff":
-            moved.append(-1)
-        if not DROPPED.match(char):
-            after += 1 + (char > "\uffff")
-    moved.append(after)
-    result = []
+    codes = _codes(text)
     for span in spans:
-        if span.start >= len(moved):
+        if span.start >= len(codes):
             raise Wrong(f"entity begins after the end of the text at UTF-16 offset {span.start}")
-        if span.end >= len(moved):
+        if span.end > len(codes):
             raise Wrong(f"entity beginning at UTF-16 offset {span.start} ends after the end of the text at UTF-16 offset {span.end}")
-        if moved[span.start] < 0:
+        if 0xDC00 <= codes[span.start] < 0xE000:
             raise Wrong(f"entity begins in a middle of a UTF-16 symbol at UTF-16 offset {span.start}")
-        if moved[span.end] < 0:
+        if span.end < len(codes) and 0xDC00 <= codes[span.end] < 0xE000:
             raise Wrong(f"entity beginning at UTF-16 offset {span.start} ends in a middle of a UTF-16 symbol at UTF-16 offset {span.end}")
-        result.append(replace(span, start=moved[span.start], end=moved[span.end]))
-    return kept, result
+    kept = DROPPED.sub("", text).translate(SPACES)
+    if len(kept) < len(text):
+        gone = [at for at, code in enumerate(codes) if DROPPED.match(chr(code))]  # all of them are one unit long
+        moved = [(span.start - bisect_left(gone, span.start), span.end - bisect_left(gone, span.end)) for span in spans]
+        spans = [replace(span, start=start, end=end) for span, (start, end) in zip(spans, moved, strict=True)]
+    return kept, spans
 
 
-def _blank(text: str) -> list[bool]:
-    """For every UTF-16 unit: is it a space or a line break?"""
-    marks: list[bool] = []
-    for char in text:
-        marks.extend([char in " \n"] * (1 + (char > "\uffff")))
-    return marks
+def _codes(text: str) -> memoryview:
+    """The UTF-16 units of the text."""
+    return memoryview(array("H", text.encode("utf-16-le" if sys.byteorder == "little" else "utf-16-be")))
 
 
 def _without_blank_edges(text: str, spans: list[Span]) -> list[Span]:
     """Spaces at the front of an entity leave it, also of a code block; an entity of spaces alone goes."""
-    if not spans:
-        return spans
-    blank = _blank(text)
+    codes = _codes(text)
     result = []
     for span in spans:
         start = span.start
-        while start < span.end and blank[start]:
+        while start < span.end and codes[start] in (10, 32):
             start += 1
         if start < span.end:
-            result.append(span if span.kind in LINKS else replace(span, start=start))
+            result.append(span if start == span.start or span.kind in LINKS else replace(span, start=start))
     return result
 
 
@@ -261,7 +251,7 @@ def _trimmed(text: str, spans: list[Span]) -> tuple[str, list[Span]]:
     text = text.rstrip(" \n")
     end = units(text)
     front = min(len(text) - len(text.lstrip(" \n")), min((span.start for span in spans), default=end))
-    cut = [replace(span, start=span.start - front, end=min(span.end, end) - front) for span in spans]
+    cut = [replace(span, start=span.start - front, end=min(span.end, end) - front) if front or span.end > end else span for span in spans]
     return text[front:], [span for span in cut if span.end > span.start]
 
 

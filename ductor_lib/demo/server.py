@@ -10,7 +10,8 @@ import selectors
 import socket
 import threading
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -39,20 +40,22 @@ class Api(Protocol):
     def download(self, token: str, path: str) -> Answer: ...
 
 
-class Server(ThreadingHTTPServer):
-    """Listens on 127.0.0.1. `start` once, `close` once; close ends every connection and waits for every thread."""
+class Server(TCPServer):
+    """Listens on 127.0.0.1, a thread per connection. `start` once, `close` once; close ends every connection and thread.
 
-    daemon_threads = True
+    Not an HTTPServer: that one asks the name service for its own name, which takes seconds on some machines.
+    """
+
     request_queue_size = 128
     allow_reuse_address = True
 
     def __init__(self, api: Api, port: int) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.api = api
-        self._lock = threading.Lock()
-        self._connections: dict[socket.socket, threading.Thread] = {}
+        self.port: int = self.server_address[1]
+        self._connections: dict[socket.socket, threading.Thread] = {}  # the accepting thread's, then close()'s
         self._closing = threading.Event()
-        self._accepting = threading.Thread(target=self._accept, name=f"loopback-{self.server_port}", daemon=True)
+        self._accepting = threading.Thread(target=self._accept, name=f"loopback-{self.port}", daemon=True)
 
     def start(self) -> None:
         self._accepting.start()
@@ -60,22 +63,20 @@ class Server(ThreadingHTTPServer):
     def close(self) -> None:
         self._closing.set()
         # The accepting thread waits without a timeout; a connection wakes it at once, on every system.
-        socket.create_connection(("127.0.0.1", self.server_port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
         self._accepting.join()
         self.server_close()
-        with self._lock:
-            connections = dict(self._connections)
-        for connection in connections:
+        for connection in self._connections:
             with contextlib.suppress(OSError):  # the other side may be faster
                 connection.shutdown(socket.SHUT_RDWR)
-        for thread in connections.values():
+        for thread in self._connections.values():
             thread.join(10)
 
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
-        name = f"loopback-{self.server_port}-{request.fileno()}"
+        name = f"loopback-{self.port}-{request.fileno()}"
         thread = threading.Thread(target=self._serve, args=(request, client_address), name=name, daemon=True)
-        with self._lock:
-            self._connections[request] = thread
+        self._connections = {known: served for known, served in self._connections.items() if served.is_alive()}
+        self._connections[request] = thread
         thread.start()
 
     def _accept(self) -> None:
@@ -90,8 +91,6 @@ class Server(ThreadingHTTPServer):
         except Exception:
             log.exception("connection failed")
         finally:
-            with self._lock:
-                del self._connections[request]
             self.shutdown_request(request)
 
 

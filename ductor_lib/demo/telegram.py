@@ -53,7 +53,7 @@ class LoopbackTelegram:
         self._faults = Faults()
         self._poll = 0
         self._server = Server(self, port)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http://127.0.0.1:{self._server.port}"
 
     def __enter__(self) -> LoopbackTelegram:
         self._server.start()
