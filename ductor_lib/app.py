@@ -87,7 +87,7 @@ class App:
             settings, paths.workspace, mode, self.ledger, sessions, self.agent, auth, turns, board, released, time.monotonic()
         )
         self._turns, self._released = turns, released
-        router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns)
+        router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns, board)
         self.dispatch = Dispatch(self.ledger, router, board, released, fresh_seconds=settings.inbox.fresh_minutes * 60.0)
         self._poller = Poller(self._client, self.ledger, self.sender, self.dispatch, access(settings), self._fatal)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -24,9 +26,10 @@ SOON = 20.0  # seconds; a bound for what takes milliseconds, never a pause
 def settings_for(telegram: LoopbackTelegram, **overrides: object) -> Settings:
     """Settings that point at the loopback Telegram; agents may log their prompts."""
     agents = {"pass_env": ["PYTHONPATH", "DUCTOR_DEMO_LOG"], **overrides.pop("agents", {})}  # type: ignore[dict-item]
+    streaming = {"edit_interval_seconds": 0.1, **overrides.pop("streaming", {})}  # type: ignore[dict-item]
     return defaults(
         telegram_token=telegram.token, telegram_api_url=telegram.url, allowed_user_ids=(OWNER,), permission_mode="acceptEdits",
-        agents=agents, **overrides,
+        agents=agents, streaming=streaming, **overrides,
     )
 
 
@@ -77,6 +80,22 @@ class Bot:
         found = self.telegram.wait(shown, timeout=SOON, what=words)
         assert isinstance(found, Message)
         return found
+
+    def wait_until_it_runs(self, *, chat: int = OWNER, topic: int | None = None) -> Message:
+        """The preview of a turn that has written something, so the agent has its prompt."""
+
+        def running(telegram: LoopbackTelegram) -> Message | None:
+            return next((m for m in self.shown(chat, topic) if is_running(m) and "\n" in m.text), None)
+
+        return self.telegram.wait(running, timeout=SOON, what="a running turn with some text")
+
+    def settle(self) -> None:
+        """Wait until nothing runs, nothing waits, and everything that was said has arrived."""
+        deadline = time.monotonic() + SOON
+        pause = threading.Event()
+        while not self.app.settled():
+            assert time.monotonic() < deadline, "the bot does not settle"
+            pause.wait(0.01)  # the end of the last step cannot be seen from outside
 
     def shown(self, chat: int = OWNER, topic: int | None = None) -> list[Message]:
         """What the bot's messages in a chat show now, in order."""

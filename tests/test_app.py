@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import OWNER, SOON, Bot, is_running
+from tests.fakes import SOON, Bot, is_running
 
 
 @pytest.fixture
@@ -36,15 +36,15 @@ def test_a_message_is_answered_by_the_agent_in_one_message(bot: Bot) -> None:
 def test_messages_to_a_busy_chat_wait_on_one_card_and_are_answered_in_order(bot: Bot) -> None:
     prompt, gate = hold(bot.folder)
     bot.say(prompt)
-    bot.telegram.wait(lambda _: bot.prompts(), timeout=SOON)
+    bot.wait_until_it_runs()
     for number in range(5):
         bot.say(f"number {number}")
     card = bot.wait_for("5 messages waiting")
 
     assert [row[0]["text"] for row in card.buttons] == [f"✖ Cancel {n}" for n in range(1, 6)]
     gate.touch()
-    bot.wait_for("number 4")
-    bot.telegram.wait(lambda t: all("waiting" not in m.text for m in bot.shown()), timeout=SOON, what="the card is gone")
+    bot.telegram.wait(lambda _: all("waiting" not in m.text and not is_running(m) for m in bot.shown()[-6:]) and len(bot.shown()) == 6,
+                      timeout=SOON, what="six answers and no card")
     assert bot.prompts()[1:] == [f"number {n}" for n in range(5)]
 
 
@@ -66,7 +66,7 @@ def test_a_cancelled_message_never_reaches_the_agent(bot: Bot) -> None:
 def test_stop_ends_the_turn_and_drops_only_what_was_sent_before(bot: Bot) -> None:
     prompt, _ = hold(bot.folder)
     bot.say(prompt)
-    bot.telegram.wait(lambda _: any(is_running(m) for m in bot.shown()), timeout=SOON)
+    bot.wait_until_it_runs()
     bot.say("dropped")
     bot.wait_for("1 message waiting")
 
@@ -82,7 +82,7 @@ def test_stop_ends_the_turn_and_drops_only_what_was_sent_before(bot: Bot) -> Non
 def test_the_stop_button_ends_the_turn_and_keeps_the_queue(bot: Bot) -> None:
     prompt, _ = hold(bot.folder)
     bot.say(prompt)
-    preview = bot.telegram.wait(lambda _: next((m for m in bot.shown() if is_running(m)), None), timeout=SOON)
+    preview = bot.wait_until_it_runs()
     bot.say("next")
 
     bot.telegram.press(preview.id, "Stop")
@@ -98,7 +98,7 @@ def test_an_edit_of_a_waiting_message_is_what_the_agent_gets(bot: Bot) -> None:
     bot.wait_for("1 message waiting")
 
     bot.telegram.edit(message, "the question")
-    bot.telegram.wait(lambda _: bot.app.ledger.waiting(f"chat:{OWNER}")[0].text == "the question" or None, timeout=SOON)
+    bot.wait_for("the question")  # on the card of waiting messages
     gate.touch()
 
     bot.wait_for("the question")
@@ -108,7 +108,7 @@ def test_an_edit_of_a_waiting_message_is_what_the_agent_gets(bot: Bot) -> None:
 def test_a_fresh_start_ends_the_turn_keeps_the_queue_and_begins_a_new_session(bot: Bot) -> None:
     prompt, _ = hold(bot.folder)
     bot.say(prompt)
-    bot.telegram.wait(lambda _: any(is_running(m) for m in bot.shown()), timeout=SOON)
+    bot.wait_until_it_runs()
     bot.say("kept")
     bot.wait_for("1 message waiting")
 
@@ -123,13 +123,13 @@ def test_two_conversations_run_side_by_side_and_topics_are_conversations(tmp_pat
         bot.telegram.add_group(-100, topics=[7])
         prompt, gate = hold(tmp_path)
         bot.say(prompt, chat=-100, topic=7)
-        bot.telegram.wait(lambda _: bot.prompts(), timeout=SOON)
+        bot.wait_until_it_runs(chat=-100, topic=7)
 
         bot.say("quick one")
 
         bot.wait_for("quick one")
         gate.touch()
-        assert bot.wait_for("gate", chat=-100, topic=7).topic == 7
+        assert bot.wait_for("Going on", chat=-100, topic=7).topic == 7
 
 
 def test_a_stranger_gets_silence(bot: Bot) -> None:
@@ -144,7 +144,7 @@ def test_a_stranger_gets_silence(bot: Bot) -> None:
 def test_a_restart_answers_what_waited_and_asks_about_what_was_cut_off(bot: Bot) -> None:
     prompt, gate = hold(bot.folder)
     bot.say(prompt)
-    bot.telegram.wait(lambda _: any(is_running(m) for m in bot.shown()), timeout=SOON)
+    bot.wait_until_it_runs()
     bot.say("waits")
     bot.wait_for("1 message waiting")
 
@@ -154,7 +154,9 @@ def test_a_restart_answers_what_waited_and_asks_about_what_was_cut_off(bot: Bot)
     bot.wait_for("waits")
     gate.touch()
     bot.telegram.press(cut.id, "Run again")
-    bot.telegram.wait(lambda _: bot.prompts().count(prompt) == 2, timeout=SOON, what="the second run")
+    bot.telegram.wait(lambda _: [m.text for m in bot.shown()].count(cut.text) == 0, timeout=SOON, what="the second run")
+    bot.settle()
+    assert bot.prompts().count(prompt) == 2
 
 
 def test_messages_from_a_long_absence_are_asked_about_once(bot: Bot) -> None:
@@ -165,7 +167,8 @@ def test_messages_from_a_long_absence_are_asked_about_once(bot: Bot) -> None:
 
     bot.telegram.press(card.id, "Merge")
 
-    bot.telegram.wait(lambda _: bot.prompts() == ["first\n\nsecond"], timeout=SOON)
+    bot.wait_for("You wrote")
+    assert bot.prompts() == ["first\n\nsecond"]
 
 
 def test_a_background_task_that_ends_is_reported_in_a_message_of_its_own(bot: Bot) -> None:

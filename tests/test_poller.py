@@ -58,6 +58,9 @@ class Answers:
     def answer(self, callback: str, text: str = "") -> None:
         self.given.append(callback)
 
+    def tell(self, chat: Chat, text: str) -> None:
+        self.given.append(text)
+
 
 class FullOnce(Ledger):
     """A ledger whose disk is full for the first batches."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from dataclasses import dataclass
 
@@ -39,18 +38,6 @@ class QueueCard:
         return Draft(tuple(render(f"⏸ **{count(len(waiting), 'message')} waiting**\n\n" + "\n".join(lines))), buttons)
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A line that is shown once and stored nowhere."""
-
-    chat: Chat
-    slot: str
-    text: str
-
-    def draw(self) -> Draft:
-        return Draft(tuple(render(self.text)))
-
-
 class Board:
     """Implements ports.Views. Any thread; nothing here waits."""
 
@@ -58,7 +45,6 @@ class Board:
         self._streams = streams
         self._screen = screen
         self._ledger = ledger
-        self._notes = itertools.count(1)
         self._lock = threading.Lock()
         self._carded: set[Chat] = set()
 
@@ -66,7 +52,7 @@ class Board:
         return self._streams.open(chat, slot, model=model, turn=turn)
 
     def tell(self, chat: Chat, text: str) -> None:
-        self._screen.show(Note(chat, f"note:{next(self._notes)}", text))
+        self._screen.tell(chat, text)
 
     def queue(self, chat: Chat) -> None:
         waiting = bool(self._ledger.waiting(chat.lane))

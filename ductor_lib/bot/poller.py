@@ -20,7 +20,7 @@ from ductor_lib.bot.failures import Conflict, RetryAfter, TelegramError, Unautho
 from ductor_lib.bot.keyboard import command_line
 from ductor_lib.bot.pacing import backoff
 from ductor_lib.bot.updates import Access, callback, number, read
-from ductor_lib.messages import Incoming
+from ductor_lib.messages import Chat, Incoming
 from ductor_lib.orchestrator.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,9 @@ BAD_TOKEN = (
 )
 
 
+FULL_DISK = "⚠️ The machine's disk takes nothing, so I cannot begin. Your message is safe with Telegram for a day; I keep trying."
+
+
 class Intake(Protocol):
     """Where stored items go to be worked on."""
 
@@ -42,9 +45,11 @@ class Intake(Protocol):
 
 
 class Answers(Protocol):
-    """Ends the waiting animation of a pressed button. Returns at once."""
+    """Says small things that are not stored. Returns at once."""
 
     def answer(self, callback: str, text: str = "") -> None: ...
+
+    def tell(self, chat: Chat, text: str) -> None: ...
 
 
 class Fatal:
@@ -82,6 +87,7 @@ class Poller:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._ended = threading.Event()  # of the current polling thread; the watchdog gives each thread its own
+        self._complained = False
         self._begun_at = clock()
         self._last_success = clock()
         self._watchdog = threading.Thread(target=self._watch, name="poller-watchdog", daemon=True)
@@ -113,7 +119,12 @@ class Poller:
         last = max(map(number, updates))
         if not last:
             raise ValueError("updates without an id: nothing can be confirmed")
-        new = self._ledger.accept(items, offset=last + 1, poison=poison)
+        try:
+            new = self._ledger.accept(items, offset=last + 1, poison=poison)
+        except (sqlite3.Error, OSError):
+            self._complain(items)
+            raise
+        self._complained = False
         for item in new:
             try:
                 self._intake.put(item)
@@ -137,6 +148,13 @@ class Poller:
                 log.exception("update kept aside update=%d", number(update))
                 poison.append((number(update), json.dumps(update), f"{type(error).__name__}: {error}"))
         return items, poison
+
+    def _complain(self, items: list[Incoming]) -> None:
+        """Tell those who wait, once an outage, that the disk takes nothing. Their messages stay with Telegram."""
+        if not self._complained:
+            self._complained = True
+            for chat in {item.chat for item in items}:
+                self._answers.tell(chat, FULL_DISK)
 
     def _resolve(self, item: Incoming) -> Incoming:
         return replace(item, text=command_line(item.text, self._ledger.outbox)) if item.kind == "press" else item
@@ -171,6 +189,8 @@ class Poller:
                 self._fatal.end(BAD_TOKEN)
                 return
             except Exception as error:  # the loop goes on, whatever it is
+                if ended.is_set():
+                    return
                 ended.wait(outage.pause(error))
 
     def _watch(self) -> None:

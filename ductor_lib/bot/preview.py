@@ -38,3 +38,6 @@ class Screen(Protocol):
 
         The screen draws open previews again about every 10 s by itself, so that elapsed time moves.
         """
+
+    def tell(self, chat: Chat, text: str) -> None:
+        """Say one Markdown line that cannot be stored. Returns at once; it is tried once, and may be lost."""

@@ -20,6 +20,7 @@ from ductor_lib.bot.client import Client
 from ductor_lib.bot.delivery import Delivery
 from ductor_lib.bot.failures import Rejected, RetryAfter, TelegramError
 from ductor_lib.bot.frames import Frames
+from ductor_lib.bot.markup import render
 from ductor_lib.bot.pacing import Budget, backoff
 from ductor_lib.bot.preview import Preview
 from ductor_lib.loop import Loop
@@ -33,7 +34,7 @@ FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0  # seconds between the tries of a final, dou
 REDRAW_SECONDS = 10.0  # an open preview moves by itself: elapsed time
 INTAKE_SECONDS = 0.5  # how long the intake takes to notice the end
 REMEMBERED = 64  # previews that are over; their last show() may come late
-MOST_ANSWERS = 100  # presses that wait for their answer; older ones have timed out
+MOST_ASIDES = 100  # answers to presses, and lines that cannot be stored; older ones are worthless
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class Sender:
         self._work = threading.Condition(self._lock)  # something may be ready to begin
         self._rest = threading.Condition(self._lock)  # something ended
         self._lines: dict[int, Line] = {}
-        self._answers: deque[tuple[str, str]] = deque(maxlen=MOST_ANSWERS)
+        self._asides: deque[Callable[[], object]] = deque(maxlen=MOST_ASIDES)
         self._over: deque[Preview] = deque(maxlen=REMEMBERED)
         self._running = 0
         self._stopping = False
@@ -122,15 +123,17 @@ class Sender:
     def idle(self) -> bool:
         """Nothing is unsent and no call is in flight."""
         with self._lock:
-            if self._running or self._answers:
+            if self._running or self._asides:
                 return False
         return not self._outbox.unsent()
 
     def answer(self, callback: str, text: str = "") -> None:
         """End a button's waiting animation, soon. Not stored: it is worthless a minute later."""
-        with self._lock:
-            self._answers.append((callback, text))
-            self._work.notify()
+        self._aside(partial(self._client.answer, callback, text))
+
+    def tell(self, chat: Chat, text: str) -> None:
+        """Say one Markdown line that cannot be stored. It is tried once, and may be lost."""
+        self._aside(partial(self._client.send, chat, render(text)[0]))
 
     def show(self, preview: Preview) -> None:
         """See `Screen`."""
@@ -146,6 +149,11 @@ class Sender:
                 return
             else:
                 showing.changed = True
+            self._work.notify()
+
+    def _aside(self, call: Callable[[], object]) -> None:
+        with self._lock:
+            self._asides.append(call)
             self._work.notify()
 
     # ── what waits ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -201,8 +209,8 @@ class Sender:
         return None
 
     def _ready(self, now: float) -> Callable[[], None] | None:
-        if self._answers:
-            return partial(self._answer, *self._answers.popleft())
+        if self._asides:
+            return partial(self._try_once, self._asides.popleft())
         free = [line for line in self._lines.values() if not line.busy and line.not_before <= now]
         speaking = [line for line in free if line.finals]
         if speaking:
@@ -234,11 +242,11 @@ class Sender:
 
     # ── doing it ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _answer(self, callback: str, text: str) -> None:
+    def _try_once(self, call: Callable[[], object]) -> None:
         try:
-            self._client.answer(callback, text)
+            call()
         except TelegramError as error:
-            log.debug("press not answered reason=%s", error)
+            log.debug("aside not delivered reason=%s", error)
 
     def _deliver(self, line: Line) -> None:
         pause = LAST_PAUSE

@@ -32,8 +32,10 @@ class StreamViews:
         self._now = now
 
     def open(self, chat: Chat, slot: str, *, model: str, turn: int) -> StreamView:
-        """A view of turn number `turn` in `slot` of `chat`; its clock starts now."""
-        return StreamView(self._screen, self._streaming, self._now, chat, slot, model, turn)
+        """A view of turn number `turn` in `slot` of `chat`; its clock starts now, and so does what the chat sees."""
+        view = StreamView(self._screen, self._streaming, self._now, chat, slot, model, turn)
+        self._screen.show(view)
+        return view
 
 
 class StreamView:

@@ -114,7 +114,7 @@ class Outbox:
 
 
 def _pack(reply: Reply) -> str:
-    return json.dumps(dataclasses.asdict(reply), ensure_ascii=False)
+    return json.dumps(dataclasses.asdict(reply))  # ASCII: sqlite refuses the lone surrogates that an agent may write
 
 
 def _unpack(text: str) -> Reply:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from ductor_lib.messages import Incoming, Reply
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.turns import Turns
-from ductor_lib.ports import Command, Place
+from ductor_lib.ports import Command, Place, Views
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +21,12 @@ COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:\s+(.*))?", re.DOTALL)
 class Router:
     """Knows every command by its name and hands the rest to the agent. Any thread."""
 
-    def __init__(self, commands: Mapping[str, Command], stop_words: Collection[str], ledger: Ledger, turns: Turns) -> None:
+    def __init__(self, commands: Mapping[str, Command], stop_words: Collection[str], ledger: Ledger, turns: Turns, views: Views) -> None:
         self._commands = commands
         self._stop_words = frozenset(word.casefold() for word in stop_words)
         self._ledger = ledger
         self._turns = turns
+        self._views = views
 
     def place(self, item: Incoming) -> Place:
         """Where the item runs."""
@@ -69,7 +70,10 @@ class Router:
             return [Reply(item.chat, f"⚠️ /{name} failed inside ductor; `logs/agent.log` has the details.")]
 
     def _amend(self, item: Incoming) -> list[Reply]:
-        if self._ledger.amend(item) or self._ledger.state(item.chat, item.message_id) != "running":
+        if self._ledger.amend(item):
+            self._views.queue(item.chat)
+            return []
+        if self._ledger.state(item.chat, item.message_id) != "running":
             return []
         return [Reply(item.chat, "✏️ I am already working on that message. /stop ends it; or send the change as a new message.")]
 
