@@ -1,7 +1,8 @@
 """The scripted agent: a program that stands in for `claude`, for the demo and for tests. No model is asked.
 
 It understands the flags ductor uses and speaks the same stream of JSON lines; `scenarios.py` lists the markers that
-make it misbehave. Every prompt is appended as a JSON line to `$DUCTOR_DEMO_LOG` when that is set.
+make it misbehave. Every prompt is appended as a JSON line to `$DUCTOR_DEMO_LOG` when that is set; `at` is the moment it was
+read, in monotonic seconds, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -206,7 +208,8 @@ class Program:
 
     def note(self, prompt: str) -> None:
         """Remember the prompt in the session's file, and in the log that tests read."""
-        fact = {"prompt": prompt, "pid": os.getpid(), "session_id": self.stream.session_id, "model": self.stream.model}
+        fact = {"at": time.monotonic(), "prompt": prompt, "pid": os.getpid()}
+        fact |= {"session_id": self.stream.session_id, "model": self.stream.model}
         with self.path.open("a") as file:
             file.write(json.dumps({"prompt": prompt}) + "\n")
         if log := os.environ.get("DUCTOR_DEMO_LOG"):

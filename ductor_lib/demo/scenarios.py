@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,17 @@ def background(stream: Stream, script: Script) -> str:
 def slow(stream: Stream, script: Script) -> str:
     delay = script.number("delay", 0.1)
     return stream.say((f"tick {k} " for k in range(max(1, int(script.number("secs", 20) / delay)))), delay=delay)
+
+
+def clock(stream: Stream, script: Script) -> str:
+    """Every piece is the moment it was said, in monotonic seconds, and the last one is only in the result: for measuring."""
+
+    def pieces() -> Iterator[str]:
+        for _ in range(int(script.number("n", 8))):
+            stream.wait(script.number("delay", 0.01))
+            yield f"{time.monotonic():.6f} "
+
+    return f"{stream.say(pieces())}{time.monotonic():.6f}"
 
 
 def hold(stream: Stream, script: Script) -> str:
@@ -208,5 +220,5 @@ def fail(stream: Stream, script: Script) -> None:
 SCENARIOS: dict[str, Callable[[Stream, Script], str | None]] = {
     "plain": plain, "long": long, "thinking": thinking, "tool": tool, "background": background, "slow": slow, "hold": hold,
     "crash-late": crash_late, "hang": hang, "garbage": garbage, "bigline": bigline, "flood": flood, "empty": empty,
-    "subagent": subagent, "denied": denied, "compact": compact, "echo": echo,
+    "subagent": subagent, "denied": denied, "compact": compact, "clock": clock, "echo": echo,
 }  # fmt: skip
