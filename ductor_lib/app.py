@@ -134,7 +134,7 @@ class App:
 
     def settled(self) -> bool:
         """Whether nothing runs, nothing waits, and everything that was said has arrived."""
-        return not self.dispatch.busy() and self.sender.idle()
+        return not self.ledger.unfinished() and self.sender.idle()
 
     def _take_own_turn(self) -> None:
         """Make an Incoming of a turn that an agent has begun by itself."""

@@ -85,11 +85,6 @@ class Dispatch:
         else:
             self._enqueue(item, first=False)
 
-    def busy(self) -> int:
-        """How many conversations have something running or waiting."""
-        with self._lock:
-            return len(self._lanes)
-
     def stop(self, *, grace: float) -> None:
         """Begin nothing more; wait up to `grace` seconds for what runs. What waits is in the ledger."""
         with self._lock:

@@ -143,6 +143,10 @@ class Ledger:
         """The items of a lane that wait behind another, in order."""
         return self._items("state = 'waiting' AND queued = 1 AND lane = ?", lane)
 
+    def unfinished(self) -> bool:
+        """Whether anything waits or runs."""
+        return bool(self._database.rows("SELECT 1 FROM inbox WHERE state IN ('waiting', 'running') LIMIT 1"))
+
     # ── after a pause or a crash ────────────────────────────────────────────────────────────────────────────────────
 
     def recover(self) -> tuple[list[Incoming], list[Incoming]]:
