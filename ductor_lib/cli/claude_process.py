@@ -13,7 +13,7 @@ from ductor_lib.cli.process import ChildProcess
 from ductor_lib.ports import TurnRequest
 
 BUDGET_USED = 0.1  # share of a turn's budget that a process may have spent before: its own limit is for its whole life
-EOF_SECONDS = 3.0  # an idle process leaves in 80 ms; one with background tasks would stay 5 s
+EOF_SECONDS = 3.0  # an idle process leaves in 80 ms; one with background tasks would wait 5 s for them, and needs a signal
 DETAIL_CHARS = 300
 HIDDEN = "[hidden]"
 
@@ -116,8 +116,8 @@ class ClaudeProcess:
         return same and affordable and self.child.running and self._quiet()
 
     def finish(self) -> None:
-        """Let an idle process leave, and end what is left of its own session. Up to some seconds."""
-        self.child.finish(EOF_SECONDS)
+        """Let an idle process leave, with its background tasks, and end what is left of its own session. Up to some seconds."""
+        self.child.finish(0.0 if self.tasks.background else EOF_SECONDS)
         sweep.stop([process for process in sweep.family(self.marker, self.child.pid) if process.session == self.child.pid])
         self._log_end()
 

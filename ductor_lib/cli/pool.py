@@ -56,7 +56,7 @@ class ClaudePool:
         self.own_turns = self._own.announced
         self._changed = threading.Condition()
         self._stops: dict[str, list[Stop]] = {}  # of turns that run or wait, by conversation
-        self._unborn: set[str] = set()  # sessions begun here of which the CLI may not have written anything yet
+        self._unborn: set[str] = set()  # sessions whose first turn may have ended before the CLI had written anything
         self._closed = False
 
     def turn(self, request: TurnRequest) -> Iterator[Event]:
@@ -64,6 +64,8 @@ class ClaudePool:
 
         A generator that is closed early ends its process.
         """
+        if not request.resume:
+            self._unborn.add(request.session_id)
         if detail := refusal(request.prompt):
             yield Finished("", request.session_id, "failed", error="refused", detail=detail)
             return
@@ -137,7 +139,7 @@ class ClaudePool:
             started = turn.started
             if finished is not None:
                 if finished.error == "unknown_session" and resume and request.session_id in self._unborn:
-                    resume = False  # its first turn was ended before the CLI had written anything
+                    resume = False
                     continue
                 return finished
             if stop.reason is not None or turn.tool_began:
@@ -202,8 +204,6 @@ class ClaudePool:
         except OSError as error:
             return self._unstartable(request, error)
         self._keeper.add(process)
-        if not resume:
-            self._unborn.add(request.session_id)
         return process
 
     def _unstartable(self, request: TurnRequest, error: OSError) -> Finished:

@@ -20,7 +20,8 @@ from ductor_lib.cli import environment
 
 PROC = Path("/proc")
 BY_ENVIRONMENT = (PROC / "self" / "environ").exists()
-SLACK = 0.1 if BY_ENVIRONMENT else 1.5  # seconds; ps tells the age in whole seconds
+EARLY = 0.1 if BY_ENVIRONMENT else 1.5  # seconds a process may seem older than its announcement; ps tells whole seconds
+LATE = 0.0 if BY_ENVIRONMENT else 1.5  # seconds it may seem younger
 ROUNDING = 0.02  # seconds; /proc counts starts in hundredths and cuts off the rest
 GRACE = 1.0  # seconds between TERM and KILL
 PAUSE = 0.02  # seconds between two looks
@@ -50,7 +51,7 @@ class Span:
     end: float
 
     def covers(self, moment: float) -> bool:
-        return self.begin - SLACK <= moment <= self.end + SLACK
+        return self.begin - EARLY <= moment <= self.end + LATE
 
 
 def clock() -> float:
