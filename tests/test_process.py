@@ -166,6 +166,17 @@ def test_what_waits_for_a_slow_consumer_is_bounded(children: Children) -> None:
     assert len(all_lines(child)) == 50_000 - 1
 
 
+def test_a_consumer_that_is_slower_than_the_exit_still_gets_every_line(children: Children) -> None:
+    child = children.python(f"for k in range({QUEUED // 1_000 + 40}): print('x' * 1_000)")
+
+    left = child.wait(DRAIN + 0.5)
+
+    assert not left
+    assert not child.running
+    assert len(all_lines(child)) == QUEUED // 1_000 + 40
+    assert child.ended
+
+
 def test_end_means_that_the_exit_code_and_all_of_stderr_are_known(children: Children) -> None:
     child = children.python("import os, sys\nos.close(1)\nsys.stderr.write('last words')\nsys.stderr.flush()\nos._exit(7)")
 

@@ -15,7 +15,6 @@ from ductor_lib.ports import TurnRequest
 BUDGET_USED = 0.1  # share of a turn's budget that a process may have spent before: its own limit is for its whole life
 EOF_SECONDS = 3.0  # an idle process leaves in 80 ms; one with background tasks would wait 5 s for them, and needs a signal
 DETAIL_CHARS = 300
-HIDDEN = "[hidden]"
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +105,7 @@ class ClaudeProcess:
         """What it said on stderr at last, fit to be shown: without secrets, at most 300 characters."""
         text = self.child.stderr
         for secret in filter(None, self._secrets):
-            text = text.replace(secret, HIDDEN)
+            text = text.replace(secret, logs.HIDDEN)
         return logs.redact(text)[-DETAIL_CHARS:]
 
     def fits(self, command: Sequence[str], request: TurnRequest) -> bool:

@@ -76,7 +76,7 @@ class Keeper:
             self._processes[process.conversation] = process
 
     def settle(self, process: ClaudeProcess, *, spoilt: bool) -> bool:
-        """The turn is over. True when somebody must listen to the process from now on: call `unwatch` afterwards.
+        """The turn is over. True when somebody must listen to the process from now on, until `unwatch` says so.
 
         That is so once it has announced a background task: turns may begin by themselves.
         """
@@ -91,10 +91,14 @@ class Keeper:
             self._changed.notify_all()
             return listen
 
-    def unwatch(self, process: ClaudeProcess) -> None:
+    def unwatch(self, process: ClaudeProcess) -> bool:
+        """Whether the listener may go: a turn wants the process, or there is nothing to hear any more."""
         with self._changed:
+            if not (process.wanted or process.retired or process.child.ended):
+                return False
             process.watched = False
             self._changed.notify_all()
+            return True
 
     def begin_own(self, process: ClaudeProcess) -> None:
         """The process works by itself."""

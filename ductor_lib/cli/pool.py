@@ -14,7 +14,6 @@ from ductor_lib.cli.environment import agent_environment, mark, plain_environmen
 from ductor_lib.cli.keeper import Keeper
 from ductor_lib.cli.own_turns import OwnTurn, OwnTurns, Recording
 from ductor_lib.cli.places import Places
-from ductor_lib.cli.process import END
 from ductor_lib.cli.turn import Stop, Turn, settle
 from ductor_lib.errors import ErrorKind
 from ductor_lib.events import Event, Finished, Status
@@ -194,7 +193,7 @@ class ClaudePool:
         if process is not None and not process.retired and process.fits(self._command, request):
             process.request = request
             return process
-        if stop.reason is not None:
+        if process is None and stop.reason is not None:
             return stopped(request)
         self._keeper.replace(request.conversation)
         marker = mark(self._run, request.conversation)
@@ -216,15 +215,13 @@ class ClaudePool:
 
     def _watch(self, process: ClaudeProcess) -> None:
         """Listen to an idle process until a turn wants it or it is gone."""
-        while (line := process.child.read(LOOK)) != END:
+        while not self._keeper.unwatch(process):
+            line = process.child.read(LOOK)
             raw = claude.parse(line) if line else None
             if raw is not None and raw.get("subtype") == "init":
                 self._record(process, raw)
             elif raw is not None:
                 process.tasks.feed(raw, sweep.clock())
-            if process.wanted or process.retired:
-                break
-        self._keeper.unwatch(process)
 
     def _record(self, process: ClaudeProcess, first: claude.Raw) -> None:
         """Follow a turn that has just begun by itself, with the limits of the conversation's last turn."""
@@ -247,7 +244,7 @@ class ClaudePool:
     # ── wishes to stop ──
 
     def _announce(self, conversation: str) -> Stop:
-        stop = Stop(self._now)
+        stop = Stop()
         with self._changed:
             self._stops.setdefault(conversation, []).append(stop)
             if self._closed:

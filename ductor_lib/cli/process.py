@@ -19,6 +19,7 @@ QUEUED = 4_194_304  # bytes of lines that may wait for the consumer; then the re
 LONGEST = 33_554_432  # bytes of one line; a longer one is skipped and counted
 STDERR_KEPT = 8_192  # bytes, from the end
 DRAIN = 1.0  # seconds to read on after the exit: a grandchild may still hold the pipe
+LOOK = 0.05  # seconds between two looks at the reader thread in that time
 WORD = 2.0  # seconds a process has to act on a signal
 END = b""  # what `read` returns when nothing will come any more; a line is never empty
 
@@ -56,6 +57,18 @@ class Lines:
         self._bytes = 0
         self._ended = self._abandoned = self._woken = False
         self._changed = threading.Condition()
+
+    @property
+    def full(self) -> bool:
+        """Whether the reader waits for the consumer."""
+        with self._changed:
+            return self._bytes >= self._limit and not self._abandoned
+
+    @property
+    def over(self) -> bool:
+        """Whether everything was handed out and nothing will come any more."""
+        with self._changed:
+            return self._ended and not self._lines
 
     def put(self, line: bytes) -> bool:
         """Hand one line over; waits while the consumer is behind. False after `end`: then stop reading."""
@@ -128,6 +141,11 @@ class ChildProcess:
     @property
     def running(self) -> bool:
         return self._child.poll() is None
+
+    @property
+    def ended(self) -> bool:
+        """True when it has left and its last line was read."""
+        return self._lines.over
 
     @property
     def returncode(self) -> int | None:
@@ -222,8 +240,9 @@ class ChildProcess:
     def _await_exit(self) -> None:
         self._child.wait()
         until = time.monotonic() + DRAIN
-        for thread in (self._out, self._err):
-            thread.join(max(0.0, until - time.monotonic()))
+        while self._out.is_alive() and (time.monotonic() < until or self._lines.full):  # a slow consumer still gets all
+            self._out.join(LOOK)
+        self._err.join(max(0.0, until - time.monotonic()))
         self._outgoing.put(None)
         self._lines.end()  # only now: who reads END finds the exit code and all of stderr
         self._exited.set()

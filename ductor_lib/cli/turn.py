@@ -18,17 +18,13 @@ LONG = 60.0  # seconds between two looks when nothing is due
 
 
 class Stop:
-    """The wish to end a turn. The first reason counts. Any thread may wish, `since` is on the scale of `now`."""
+    """The wish to end a turn. The first reason counts. Any thread may wish."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self) -> None:
         self.reason: ErrorKind | None = None
-        self.since = 0.0
-        self._now = now
 
     def wish(self, reason: ErrorKind) -> None:
-        if self.reason is None:
-            self.since = self._now()
-            self.reason = reason
+        self.reason = self.reason or reason
 
 
 class Turn:
