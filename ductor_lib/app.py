@@ -15,6 +15,7 @@ from types import TracebackType
 from ductor_lib import config
 from ductor_lib.bot.board import Board
 from ductor_lib.bot.client import Client, sync_commands
+from ductor_lib.bot.groups import Groups
 from ductor_lib.bot.poller import Fatal, Poller
 from ductor_lib.bot.sender import Sender
 from ductor_lib.bot.stream import StreamViews
@@ -67,8 +68,9 @@ class App:
         paths.create()
         self.ledger = Ledger(paths.ledger)
         self._client = Client(settings.telegram_token, settings.telegram_api_url)
+        groups = Groups(settings.allowed_group_ids, JsonFile(paths.state))
         self.sender = Sender(
-            self._client, self.ledger.outbox,
+            self._client, self.ledger.outbox, groups,
             interval=settings.streaming.edit_interval_seconds, max_failures=settings.streaming.max_edit_failures,
         )
         self._sessions_file = JsonFile(paths.sessions)
@@ -89,7 +91,8 @@ class App:
         self._turns, self._released = turns, released
         router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns, board)
         self.dispatch = Dispatch(self.ledger, router, board, released, fresh_seconds=settings.inbox.fresh_minutes * 60.0)
-        self._poller = Poller(self._client, self.ledger, self.sender, self.dispatch, access(settings), self._fatal)
+        access = Access(frozenset(settings.allowed_user_ids), groups, settings.allowed_user_ids[0])
+        self._poller = Poller(self._client, self.ledger, self.sender, self.dispatch, access, groups, self._fatal)
 
     def __enter__(self) -> App:
         with self._stack as stack:
@@ -163,10 +166,6 @@ class App:
         if moved:
             text = f"⚠️ I could not read a file of mine and moved it aside: `{'`, `'.join(moved)}` in ductor's home. I started with an empty one."
             self.ledger.say([Reply(Chat(self._settings.allowed_user_ids[0]), text)])
-
-
-def access(settings: Settings) -> Access:
-    return Access(frozenset(settings.allowed_user_ids), frozenset(settings.allowed_group_ids), settings.allowed_user_ids[0])
 
 
 def freshness(settings: Settings) -> Freshness:

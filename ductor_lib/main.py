@@ -20,6 +20,7 @@ from ductor_lib.config import Settings, defaults, load
 from ductor_lib.errors import ConfigError, DuctorError
 from ductor_lib.infra.lock import HomeLock
 from ductor_lib.paths import Paths
+from ductor_lib.storage import JsonFile
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(paths: Paths, *, verbose: bool) -> int:
     """The bot, until a signal or a reason to give up. Raises ConfigError, DuctorError and OSError before it runs."""
-    settings = load(paths.config)
+    settings = load(paths.config, state=JsonFile(paths.state).read())
     paths.create()
     with HomeLock(paths.lock), logs.setup(paths.log, level=settings.log_level, verbose=verbose, secrets=[settings.telegram_token]):
         for warning in settings.warnings:

@@ -43,7 +43,9 @@ def environment_for(folder: Path) -> dict[str, str]:
 class Bot:
     """A running bot. Enter it to start; `restart` leaves it and starts another on the same home."""
 
-    def __init__(self, folder: Path, *, command: tuple[str, ...] = AGENT, telegram: LoopbackTelegram | None = None, **overrides: object) -> None:
+    def __init__(
+        self, folder: Path, *, command: tuple[str, ...] = AGENT, telegram: LoopbackTelegram | None = None, **overrides: object
+    ) -> None:
         self.folder = folder
         self.paths = Paths(folder / "home")
         self._stack = ExitStack()

@@ -86,7 +86,8 @@ def test_an_unknown_command_gets_a_suggestion_and_no_turn(bot: Bot) -> None:
 def test_a_photo_without_words_is_answered_with_what_can_be_done(bot: Bot) -> None:
     before = len(bot.shown())
     bot.telegram.push({"message": {
-        "message_id": 900, "date": 2_000_000_000, "chat": {"id": 42, "type": "private"}, "from": {"id": 42, "is_bot": False, "first_name": "P"},
+        "message_id": 900, "date": 2_000_000_000, "chat": {"id": 42, "type": "private"},
+        "from": {"id": 42, "is_bot": False, "first_name": "P"},
         "photo": [{"file_id": "x", "file_unique_id": "y", "width": 1, "height": 1}],
     }})  # fmt: skip
 

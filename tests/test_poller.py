@@ -11,6 +11,7 @@ import pytest
 
 from ductor_lib.bot.client import Client, Me
 from ductor_lib.bot.failures import Conflict, RetryAfter, Unreachable
+from ductor_lib.bot.groups import Groups
 from ductor_lib.bot.keyboard import keyboard
 from ductor_lib.bot.markup import Part
 from ductor_lib.bot.poller import BAD_TOKEN, Fatal, Outage, Poller
@@ -18,6 +19,7 @@ from ductor_lib.bot.updates import Access
 from ductor_lib.demo.telegram import LoopbackTelegram
 from ductor_lib.messages import Button, Chat, Incoming
 from ductor_lib.orchestrator.ledger import Ledger
+from ductor_lib.storage import JsonFile
 
 ACCESS = Access(frozenset([42]), frozenset(), 42)
 DAY = 86400.0
@@ -83,6 +85,7 @@ class World:
         self.telegram = telegram
         self.ledger = ledger
         self.inbox = Inbox()
+        self.groups = Groups([-100], JsonFile(Path("no-such-state.json")))
         self.answers = Answers()
         self.stop = threading.Event()
         self.fatal = Fatal(self.stop)
@@ -92,7 +95,7 @@ class World:
 
     def poller(self, *, silent: float = 115.0) -> Poller:
         return Poller(
-            self.client, self.ledger, self.answers, self.inbox, ACCESS, self.fatal, now=lambda: self.now, silent=silent,
+            self.client, self.ledger, self.answers, self.inbox, ACCESS, self.groups, self.fatal, now=lambda: self.now, silent=silent,
         )
 
     def poll(self) -> int:

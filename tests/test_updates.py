@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ductor_lib.bot.client import Me
-from ductor_lib.bot.updates import Access, callback, number, read
+from ductor_lib.bot.updates import Access, callback, migration, number, read
 from ductor_lib.messages import Chat, Incoming
 
 ME = Me(555, "ductor_bot")
@@ -191,10 +191,12 @@ def test_service_messages_are_nothing(field: str) -> None:
     assert heard(message(None, chat=GROUP, **{field: {}})) is None
 
 
-def test_a_group_that_was_upgraded_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    assert heard(message(None, chat=GROUP, migrate_to_chat_id=-1009)) is None
+def test_a_group_that_was_upgraded_tells_its_new_id_and_nothing_else() -> None:
+    update = {"update_id": 1, "message": message(None, chat=GROUP, migrate_to_chat_id=-1009)}
 
-    assert "old=-100 new=-1009" in caplog.text
+    assert migration(update) == (-100, -1009)
+    assert migration({"update_id": 1, "message": message("hello")}) is None
+    assert heard(message(None, chat=GROUP, migrate_to_chat_id=-1009)) is None
 
 
 def test_a_forwarded_text_is_not_the_persons_own() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ductor_lib.bot.client import Client
 from ductor_lib.bot.failures import Rejected, TelegramError, Unreachable
+from ductor_lib.bot.groups import Groups
 from ductor_lib.bot.keyboard import keyboard
 from ductor_lib.bot.markup import Entity, Part, compose, units
 from ductor_lib.bot.parts import clean, join
@@ -27,10 +28,11 @@ class Delivery:
     passes by itself: nothing that arrived is sent twice.
     """
 
-    def __init__(self, outgoing: Outgoing, client: Client, outbox: Outbox) -> None:
+    def __init__(self, outgoing: Outgoing, client: Client, outbox: Outbox, groups: Groups) -> None:
         self._outgoing = outgoing
         self._client = client
         self._outbox = outbox
+        self._groups = groups
         reply = outgoing.reply
         self._chat = reply.chat
         self._parts = _parts(reply)
@@ -100,6 +102,7 @@ class Delivery:
         elif error.remedy == "no_thread" and self._chat.topic is not None:
             self._chat = Chat(self._chat.id)
         elif error.remedy == "migrate" and self._chat.id != error.moved_to:
+            self._groups.moved(self._chat.id, error.moved_to)
             self._chat = Chat(error.moved_to, self._chat.topic)
         elif error.remedy in ("plain", "last_resort") and piece.entities:
             self._pieces[0] = Part(piece.text)

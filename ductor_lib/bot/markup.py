@@ -11,6 +11,7 @@ __all__ = ["BUDGET", "LIMIT", "Entity", "Part", "close", "compose", "grow", "joi
 
 EARLIER = LIMIT // 4  # UTF-16 units that the agent's earlier text may take of the first message
 ENDLESS = 4  # messages that the source of a block may fill before a text that still grows is cut inside of it
+LONGEST_OPENING = 100  # characters of the opening line of a fence, to be repeated
 
 
 def render(markdown: str, *, limit: int = LIMIT, budget: int = BUDGET) -> list[Part]:
@@ -46,7 +47,8 @@ def grow(markdown: str, *, limit: int = LIMIT, budget: int = BUDGET) -> tuple[li
             rest = seam.reopen + "\n".join(rest.split("\n")[seam.line :])
         elif len(rest) > size:
             done += split(whole, limit=limit, budget=budget)
-            rest = rest[len(window) :]
+            reopen = "".join(_open_fence(window)) + "\n"
+            rest = (reopen if 1 < len(reopen) < LONGEST_OPENING else "") + rest[len(window) :]
         else:
             return done, rest, split(whole, limit=limit, budget=budget)
 
@@ -54,10 +56,15 @@ def grow(markdown: str, *, limit: int = LIMIT, budget: int = BUDGET) -> tuple[li
 def close(markdown: str) -> str:
     """A document that is over, with its last fence closed, so that another text can follow."""
     source = clean(markdown).rstrip()
+    return f"{source}\n{mark}" if (mark := _open_fence(source)[0]) else source
+
+
+def _open_fence(source: str) -> tuple[str, str]:
+    """Mark and info of the fence that is open where the source ends, or empty."""
     tokens = parse_blocks(source)
     if not tokens or tokens[-1].type != "fence" or tokens[-1].level or not tokens[-1].map:
-        return source
+        return "", ""
     mark, (first, end) = tokens[-1].markup, tokens[-1].map
-    last = source.split("\n")[-1].strip()
-    is_closed = end - first > 1 and last.startswith(mark) and not last.strip(mark[0])
-    return source if is_closed else f"{source}\n{mark}"
+    last = source.rstrip("\n").rpartition("\n")[2].strip()
+    closed = end - first > 1 and last.startswith(mark) and not last.strip(mark[0])
+    return ("", "") if closed else (mark, tokens[-1].info)

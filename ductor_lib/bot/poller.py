@@ -17,9 +17,10 @@ from typing import Protocol
 
 from ductor_lib.bot.client import Client, Me, Raw
 from ductor_lib.bot.failures import Conflict, RetryAfter, TelegramError, Unauthorised
+from ductor_lib.bot.groups import Groups
 from ductor_lib.bot.keyboard import command_line
 from ductor_lib.bot.pacing import backoff
-from ductor_lib.bot.updates import Access, callback, number, read
+from ductor_lib.bot.updates import Access, callback, migration, number, read
 from ductor_lib.messages import Chat, Incoming
 from ductor_lib.orchestrator.ledger import Ledger
 
@@ -72,7 +73,7 @@ class Poller:
     """
 
     def __init__(
-        self, client: Client, ledger: Ledger, answers: Answers, intake: Intake, access: Access, fatal: Fatal, *,
+        self, client: Client, ledger: Ledger, answers: Answers, intake: Intake, access: Access, groups: Groups, fatal: Fatal, *,
         now: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic, silent: float = SILENT_SECONDS,
     ) -> None:
         self._client = client
@@ -80,6 +81,7 @@ class Poller:
         self._answers = answers
         self._intake = intake
         self._access = access
+        self._groups = groups
         self._fatal = fatal
         self._now = now
         self._clock = clock
@@ -139,6 +141,8 @@ class Poller:
             try:
                 if pressed := callback(update):
                     self._answers.answer(pressed)
+                if moved := migration(update):
+                    self._groups.moved(*moved)
                 item = read(update, me, self._access, now=self._now())
                 if item is not None:
                     items.append(self._resolve(item))

@@ -68,6 +68,7 @@ class _Renderer:
     def flow(self) -> Flow:
         for token in parse_blocks(self._source):
             _BLOCKS.get(token.type, _nothing)(self, token)
+        self._spans.reverse()  # spans are noted when they end: of two that cover the same text the outer one comes last
         self._spans.sort(key=lambda span: (span.start, -span.end))
         return Flow("".join(self._out), self._spans, self._seams)
 

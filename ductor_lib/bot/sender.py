@@ -20,6 +20,7 @@ from ductor_lib.bot.client import Client
 from ductor_lib.bot.delivery import Delivery
 from ductor_lib.bot.failures import Rejected, RetryAfter, TelegramError
 from ductor_lib.bot.frames import Frames
+from ductor_lib.bot.groups import Groups
 from ductor_lib.bot.markup import render
 from ductor_lib.bot.pacing import Budget, backoff
 from ductor_lib.bot.preview import Preview
@@ -71,11 +72,12 @@ class Sender:
     """
 
     def __init__(
-        self, client: Client, outbox: Outbox, *, interval: float, max_failures: int, pause: float = FIRST_PAUSE,
+        self, client: Client, outbox: Outbox, groups: Groups, *, interval: float, max_failures: int, pause: float = FIRST_PAUSE,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._outbox = outbox
+        self._groups = groups
         self._interval = interval
         self._max_failures = max_failures
         self._pause = pause
@@ -281,7 +283,7 @@ class Sender:
         chat = outgoing.reply.chat
         try:
             if not line.begun:
-                line.begun.append(Delivery(outgoing, self._client, self._outbox))
+                line.begun.append(Delivery(outgoing, self._client, self._outbox, self._groups))
             messages = line.begun[0].run()
         except Rejected as error:
             log.error("reply refused for good chat=%d row=%d reason=%s", chat.id, outgoing.id, error)

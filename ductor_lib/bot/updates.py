@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
 from ductor_lib.bot.client import Me, Raw
@@ -29,7 +30,7 @@ class Access:
     """Who is heard: these people, in private; these people in these groups. `owner` is told about things."""
 
     users: frozenset[int]
-    groups: frozenset[int]
+    groups: Container[int]
     owner: int
 
 
@@ -64,11 +65,16 @@ def callback(update: Raw) -> str:
     return str(query.get("id", "")) if isinstance(query, dict) else ""
 
 
+def migration(update: Raw) -> tuple[int, int] | None:
+    """The old and the new id of a group that Telegram upgraded, None for every other update."""
+    message = update.get("message")
+    if not isinstance(message, dict) or "migrate_to_chat_id" not in message:
+        return None
+    return _chat(message).id, _int(message, "migrate_to_chat_id")
+
+
 def _message(message: Raw, key: str, me: Me, access: Access, *, edited: bool) -> Incoming | None:
     if not _welcome(message, _dict(message, "chat"), access):
-        return None
-    if moved := message.get("migrate_to_chat_id"):
-        log.warning("group was upgraded old=%d new=%s hint=%r", _chat(message).id, moved, "put the new id into allowed_group_ids")
         return None
     written = _written(message)
     if written is None:

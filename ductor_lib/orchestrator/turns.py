@@ -76,6 +76,8 @@ class Turns:
                 return
             self._views.queue(item.chat)
             self._turn(begun, running)
+        except (sqlite3.OperationalError, OSError):  # the program ends before the disk has room: the ledger is right as it is
+            log.exception("turn not stored item=%s", item.id)
         except Exception:
             log.exception("turn failed inside the bot item=%s", item.id)
             self._close(item, [Reply(item.chat, "⚠️ Something went wrong inside ductor itself; `logs/agent.log` has the details. "

@@ -1,0 +1,45 @@
+"""Which groups are heard: the listed ones, and the ids they got when Telegram upgraded them. New ids are kept in state.json."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection
+
+from ductor_lib.storage import JsonFile
+
+log = logging.getLogger(__name__)
+
+KEY = "migrated"
+
+
+class Groups:
+    """The groups of the allow-list. Any thread.
+
+    Bot API: a group that becomes a supergroup gets a new id, told once by `migrate_to_chat_id`.
+    """
+
+    def __init__(self, listed: Collection[int], state: JsonFile) -> None:
+        self._state = state
+        self._lock = threading.Lock()
+        stored = state.read().get(KEY)
+        moved = stored if isinstance(stored, dict) else {}
+        self._heard = set(listed)
+        for old, new in moved.items():
+            if isinstance(new, int) and old in map(str, listed):
+                self._heard.add(new)
+
+    def __contains__(self, chat: object) -> bool:
+        with self._lock:
+            return chat in self._heard
+
+    def moved(self, old: int, new: int) -> None:
+        """A group has a new id; it is heard if the old one was. Raises OSError when that cannot be stored."""
+        with self._lock:
+            if old not in self._heard or new in self._heard:
+                return
+            self._heard.add(new)
+        log.warning("group was upgraded old=%d new=%d", old, new)
+        with self._state.change() as data:
+            known = data.get(KEY)
+            data[KEY] = {**(known if isinstance(known, dict) else {}), str(old): new}
