@@ -220,6 +220,12 @@ def test_a_failed_login_is_seen_with_the_first_retry() -> None:
     assert parser.not_signed_in
 
 
+def test_a_retry_without_a_reason_is_a_missing_connection() -> None:
+    events = TurnParser(session_id="").feed({"type": "system", "subtype": "api_retry", "attempt": 1, "max_retries": 10, "error": "unknown"})
+
+    assert events == [Status("retrying 1/10 (no connection)")]
+
+
 def test_compacting_is_told() -> None:
     assert TurnParser(session_id="").feed({"type": "system", "subtype": "status", "status": "compacting"}) == [Status("compacting")]
 

@@ -154,7 +154,7 @@ class TurnParser:
             return [Started(self.session_id, _text(raw, "model"))]
         if subtype == "api_retry":
             self.not_signed_in = _text(raw, "error") == "authentication_failed"
-            words = _text(raw, "error").replace("_", " ") or "connection"
+            words = _text(raw, "error").replace("_", " ").replace("unknown", "") or "no connection"
             return [Status(f"retrying {_number(raw, 'attempt'):.0f}/{_number(raw, 'max_retries'):.0f} ({words})")]
         if subtype == "status":
             return [Status("compacting")] if raw.get("status") == "compacting" else []
