@@ -68,7 +68,8 @@ class App:
         paths.create()
         self.ledger = Ledger(paths.ledger)
         self._client = Client(settings.telegram_token, settings.telegram_api_url)
-        groups = Groups(settings.allowed_group_ids, JsonFile(paths.state))
+        self._state_file = JsonFile(paths.state)
+        groups = Groups(settings.allowed_group_ids, self._state_file)
         self.sender = Sender(
             self._client, self.ledger.outbox, groups,
             interval=settings.streaming.edit_interval_seconds, max_failures=settings.streaming.max_edit_failures,
@@ -121,9 +122,10 @@ class App:
             stack.callback(loop.stop)
         self._poller.start()
         stack.callback(self._poller.stop)
-        log.info("started home=%s warm=%d parallel=%d", self._paths.home, self._settings.agents.warm, config.agents_parallel(self._settings))
+        log.info("started home=%s parallel=%d", self._paths.home, config.agents_parallel(self._settings))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stopping.set()
         self._stack.close()
 
     def stop(self) -> None:
@@ -146,8 +148,13 @@ class App:
         except queue.Empty:
             return
         item = Incoming(own.key, Chat.of(own.conversation), "(a background task has ended)", kind="agent", sent_at=time.time())
-        for stored in self.ledger.accept([item]):
-            self._released.put(stored)
+        try:
+            stored = self.ledger.accept([item])
+        except Exception:
+            self.agent.own_turns.put(own)  # the loop tries again
+            raise
+        for one in stored:
+            self._released.put(one)
 
     def _housekeep(self) -> None:
         """The slow and regular work: the menu, idle agents, old rows."""
@@ -162,9 +169,10 @@ class App:
     def _report_damage(self) -> None:
         """Tell the owner which files could not be read and where they are now."""
         self._sessions_file.read()
-        moved = [path.name for path in (self.ledger.damaged, self._sessions_file.damaged) if path]
-        if moved:
-            text = f"⚠️ I could not read a file of mine and moved it aside: `{'`, `'.join(moved)}` in ductor's home. I started with an empty one."
+        damaged = (self.ledger.damaged, self._sessions_file.damaged, self._state_file.damaged)
+        names = ", ".join(f"`{path.name}`" for path in damaged if path)
+        if names:
+            text = f"⚠️ I could not read a file of mine. It is kept as {names} in ductor's home; I started with an empty one."
             self.ledger.say([Reply(Chat(self._settings.allowed_user_ids[0]), text)])
 
 

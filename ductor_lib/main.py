@@ -63,9 +63,10 @@ def run(paths: Paths, *, verbose: bool) -> int:
 
 def serve(settings: Settings, paths: Paths) -> int:
     """Run until SIGINT or SIGTERM; 1 when Telegram does not know the token any more."""
-    with App(settings, paths, environment=os.environ) as app:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: app.stop())
+    app = App(settings, paths, environment=os.environ)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: app.stop())
+    with app:
         reason = app.wait()
     if reason:
         print(f"ductor stopped: {reason}", file=sys.stderr)
@@ -84,7 +85,8 @@ def demo(say: Sequence[str], *, verbose: bool) -> int:
             telegram_token=telegram.token, telegram_api_url=telegram.url, allowed_user_ids=(DEMO_USER,),
             permission_mode="acceptEdits", agents={"pass_env": ["PYTHONPATH"]},
         )
-        stack.enter_context(logs.setup(paths.log, level="INFO", verbose=verbose, secrets=[telegram.token], console=sys.stderr if verbose else None))
+        console = sys.stderr if verbose else None
+        stack.enter_context(logs.setup(paths.log, level="INFO", verbose=verbose, secrets=[telegram.token], console=console))
         environment = dict(os.environ)
         command: tuple[str, ...] = ("claude",)
         if Auth(command, variables=environment).state().signed_in:
