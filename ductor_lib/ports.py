@@ -51,7 +51,7 @@ class TurnRequest:
     """One prompt for an agent. `conversation` is the lane; one process at a time serves it.
 
     `session_id` is resumed when `resume` is true, else begun under that id. `prompt` goes over stdin, never argv.
-    `instructions` is appended to the agent's system prompt. `marker` is unique to the conversation and the run.
+    `instructions` is appended to the agent's system prompt. `parameters` are more arguments for the CLI.
     Seconds: `timeout` for the whole turn, `silence` without any sign of life while no tool runs.
     """
 
