@@ -314,7 +314,8 @@ def test_links_images_and_code_share_no_place() -> None:
 @pytest.mark.parametrize(
     "text",
     ["Vec<T> and <name> and <div class='x'>", "<App prop={x} />", "Ann <ann@example.org>", "<std::vector>", "a < b > c", "<!-- comment -->",
-     "[ref]: http://a.b", "[ref][1] and [alone]", "C:\\dir", "2 * 3 * 4", "snake_case_name", "a_b_ c", "~5 and ~6", "x | y", "#tag", "+1"],
+     "[ref]: http://a.b", "[ref][1] and [alone]", "C:\\dir", "2 * 3 * 4", "snake_case_name", "a_b_ c", "~5 and ~6", "x | y", "#tag", "+1",
+     "__init__.py", "see pkg/__main__ or __call__()", "a.__dict__ b"],
 )
 def test_what_only_looks_like_markup_stays_as_it_is(text: str) -> None:
     (part,) = render(text)

@@ -23,6 +23,7 @@ IMAGE_DEPTH = 3
 _BLOCK_STARTS = frozenset("`~>*-_+#|:=0123456789")
 _STOPS = re.compile(r"[!&*<\[\\\]_`~]")
 _AUTOLINK = re.compile(r"<(https?://[^\s<>]+)>", re.IGNORECASE)
+_DUNDER = re.compile(r"__[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*__(?=\.\w|/|\()|(?<=[./\\])__[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*__(?!\w)")
 _PIPE = re.compile(r"(?<!\\)\|")
 _RULER_STARTS = ("|", "-", ":")
 _RULER = re.compile(r"\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?")
@@ -69,6 +70,17 @@ def _autolink(state: StateInline, silent: bool) -> bool:
     return True
 
 
+def _underscore(state: StateInline, silent: bool) -> bool:
+    """Emphasis, but not in `__init__.py` or `pkg/__main__`: agents write such names without backquotes."""
+    match = _DUNDER.match(state.src, state.pos, state.posMax)
+    if not match:
+        return emphasis.tokenize(state, silent)
+    if not silent:
+        state.append_pending(match[0])
+    state.pos = match.end()
+    return True
+
+
 def _image(state: StateInline, silent: bool) -> bool:
     """An image; one in the label of another one and so on is text from some depth on, since labels are parsed recursively."""
     depth = state.env.setdefault("images", 0)
@@ -87,7 +99,7 @@ _RULES: dict[str, Callable[[StateInline, bool], bool]] = {
     "<": _autolink,
     "[": link,
     "\\": escape,
-    "_": emphasis.tokenize,
+    "_": _underscore,
     "`": backtick,
     "~": strikethrough.tokenize,
 }

@@ -16,8 +16,8 @@ from ductor_lib.config_keys import Streaming
 from ductor_lib.events import Event, Finished, Started, Status, Text, Thinking, Tool, ToolDone
 from ductor_lib.messages import Button, Chat
 
-DETAIL = 100  # characters of a tool's detail or of a status
-STATUS = 200  # UTF-16 units kept free for the status line, which has one entity
+NAME, DETAIL = 40, 120  # UTF-16 units of a model's or tool's name, and of what it does
+STATUS = 250  # UTF-16 units kept free for the status line, which has one entity
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _SENTENCE = re.compile(r"(?<![0-9])[.!?…][\"'”’)\]*_`]*(?=\s)|[。！？]")
@@ -116,11 +116,11 @@ class _Activity:
 
     def line(self, now: float) -> Part:
         """ "⏳ opus · 12 s · Bash: npm test" """
-        line = f"⏳ {_short(self._model)} · {elapsed(now - self._begin)}"
+        line = f"⏳ {_short(self._model, NAME)} · {elapsed(now - self._begin)}"
         if self._doing or not self._tools:
-            return Part(f"{line} · {_short(self._doing)}" if self._doing else line)
+            return Part(f"{line} · {_short(self._doing, DETAIL)}" if self._doing else line)
         tool = list(self._tools.values())[-1]
-        line, detail = f"{line} · {_short(tool.name)}", _short(tool.detail)
+        line, detail = f"{line} · {_short(tool.name, NAME)}", _short(tool.detail, DETAIL)
         if not detail:
             return Part(line)
         return Part(f"{line}: {detail}", (Entity("code", units(line) + 2, units(detail)),))
@@ -261,6 +261,7 @@ def _closed(text: str) -> bool:
     return text.count("`") % 2 == 0 and text.count("**") % 2 == 0
 
 
-def _short(text: str) -> str:
+def _short(text: str, size: int) -> str:
+    """One line of at most `size` UTF-16 units."""
     line = " ".join(clean(text).split())
-    return line if len(line) <= DETAIL else line[: DETAIL - 1] + "…"
+    return line if units(line) <= size else line.encode("utf-16-le")[: 2 * size - 2].decode("utf-16-le", "ignore") + "…"
