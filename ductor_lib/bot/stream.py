@@ -64,7 +64,7 @@ class StreamView:
         if again and self._thinking:
             return
         self._news.put((self._now(), event))
-        if not isinstance(event, Finished):  # then the final answer takes the place of the view
+        if not isinstance(event, Started | Finished):  # nothing to see yet; the final answer takes the place of the view
             self._screen.show(self)
 
     def draw(self) -> Draft:
@@ -72,9 +72,9 @@ class StreamView:
         with self._lock:
             while not self._news.empty():
                 self._take(*self._news.get())
+            if self._activity.over:  # a frame now would only be in the way of the final answer
+                return Draft()
             parts = self._answer.parts(self._now())
-            if self._activity.over:
-                return Draft(tuple(parts))
             status = self._activity.line(self._now())
             *done, last = parts if parts and self._answer.grows else (*parts, Part(""))
             return Draft((*done, join(status, last)), self._stop)
