@@ -12,7 +12,7 @@ from ductor_lib.bot.client import Client
 from ductor_lib.bot.delivery import AGAIN
 from ductor_lib.bot.groups import Groups
 from ductor_lib.bot.markup import Part
-from ductor_lib.bot.preview import Draft
+from ductor_lib.bot.preview import REDRAW, Draft
 from ductor_lib.bot.sender import Sender
 from ductor_lib.database import Database
 from ductor_lib.demo.telegram import LoopbackTelegram
@@ -61,6 +61,7 @@ class Picture:
     def __init__(self, chat: Chat, slot: str, *texts: str) -> None:
         self.chat = chat
         self.slot = slot
+        self.redraw = REDRAW
         self.draft = Draft(tuple(map(Part, texts)), STOP)
         self.drawn = threading.Semaphore(0)
 

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from ductor_lib.bot.markup import render
-from ductor_lib.bot.preview import Draft, Screen
+from ductor_lib.bot.preview import REDRAW, Draft, Screen
 from ductor_lib.bot.stream import StreamViews
 from ductor_lib.messages import Button, Chat, Reply
 from ductor_lib.orchestrator.ledger import Ledger
@@ -24,6 +24,7 @@ class QueueCard:
     chat: Chat
     ledger: Ledger
     slot: str = QUEUE
+    redraw: float = REDRAW
 
     def draw(self) -> Draft:
         waiting = self.ledger.waiting(self.chat.lane)

@@ -8,6 +8,8 @@ from typing import Protocol
 from ductor_lib.bot.markup import Part
 from ductor_lib.messages import Chat, Rows
 
+REDRAW = 10.0  # seconds: often enough for elapsed time, rare enough for the chat's budget
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -26,6 +28,10 @@ class Preview(Protocol):
     @property
     def slot(self) -> str: ...
 
+    @property
+    def redraw(self) -> float:
+        """Seconds after which the screen draws it again by itself, so that what depends on time moves."""
+
     def draw(self) -> Draft:
         """The newest state. Called by a sender's thread; quick, and safe beside the thread that feeds the preview."""
 
@@ -36,7 +42,6 @@ class Screen(Protocol):
     def show(self, preview: Preview) -> None:
         """Say that this preview has something new. Returns at once; `draw` is called later, or never.
 
-        The screen draws open previews again about every 10 s by itself, so that elapsed time moves.
         """
 
     def tell(self, chat: Chat, text: str) -> None:

@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 WORKERS = 4
 FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0  # seconds between the tries of a final, doubled each time
-REDRAW_SECONDS = 10.0  # an open preview moves by itself: elapsed time
 INTAKE_SECONDS = 0.5  # how long the intake takes to notice the end
 REMEMBERED = 64  # previews that are over; their last show() may come late
 MOST_ASIDES = 100  # answers to presses, and lines that cannot be stored; older ones are worthless
@@ -237,7 +236,7 @@ class Sender:
         """When the preview may be drawn again. After a failure it waits: a short outage must not use up all its tries."""
         if showing.given_up:
             return float("inf")
-        wanted = 0.0 if showing.changed else showing.drawn_at + REDRAW_SECONDS
+        wanted = 0.0 if showing.changed else showing.drawn_at + showing.preview.redraw
         if showing.failures:
             wanted = showing.drawn_at + backoff(showing.failures, first=self._interval, last=LAST_PAUSE)
         return max(wanted, line.not_before, line.budget.ready_at())

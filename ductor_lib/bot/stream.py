@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ductor_lib.bot.markup import BUDGET, LIMIT, Entity, Part, close, grow, join, render, units
 from ductor_lib.bot.parts import clean
-from ductor_lib.bot.preview import Draft, Screen
+from ductor_lib.bot.preview import REDRAW, Draft, Screen
 from ductor_lib.config_keys import Streaming
 from ductor_lib.events import Event, Finished, Started, Status, Text, Thinking, Tool, ToolDone
 from ductor_lib.messages import Button, Chat
@@ -49,6 +49,7 @@ class StreamView:
     ) -> None:
         self.chat = chat
         self.slot = slot
+        self.redraw = streaming.idle_ms / 1000 if streaming.mode == "append" else REDRAW
         self._screen = screen
         self._now = now
         self._stop = ((Button("⏹ Stop", command=f"/interrupt {turn}"),),)
