@@ -68,15 +68,28 @@ def test_a_message_that_had_begun_is_reported_and_one_that_had_not_waits(ledger:
     ledger.begin(first.id)
 
     cut, waiting = ledger.recover()
+    ledger.interrupt(cut, [Reply(first.chat, "cut off")])
 
     assert ([i.id for i in cut], [i.id for i in waiting]) == ([first.id], [second.id])
+    assert ledger.recover()[0] == []
+    assert [row.reply.text for row in ledger.outbox.unsent()] == ["cut off"]
     assert ledger.begin(first.id) is None
+
+
+def test_what_was_cut_off_stays_so_until_its_report_is_stored(tmp_path: Path) -> None:
+    first = Ledger(tmp_path / "ledger.db")
+    [item] = first.accept([message(1)])
+    first.begin(item.id)
+    first.recover()
+    first.close()  # killed before it could say anything
+
+    assert Ledger(tmp_path / "ledger.db").recover()[0] == [item]
 
 
 def test_an_interrupted_message_runs_again_once_and_only_from_its_own_conversation(ledger: Ledger) -> None:
     [item] = ledger.accept([message(1)])
     ledger.begin(item.id)
-    ledger.recover()
+    ledger.interrupt([item], [])
 
     assert ledger.again(item.id, "chat:1") is None
     assert ledger.again(item.id, item.lane) == item

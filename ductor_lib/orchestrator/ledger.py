@@ -150,11 +150,16 @@ class Ledger:
     # ── after a pause or a crash ────────────────────────────────────────────────────────────────────────────────────
 
     def recover(self) -> tuple[list[Incoming], list[Incoming]]:
-        """Call once at the start, before any lane opens: (what a crash cut off, what still waits), each in order."""
+        """At the start, before any lane opens: (what a crash cut off, what still waits), each in order. Changes nothing."""
+        return self._items("state = 'running'"), self._items("state = 'waiting'")
+
+    def interrupt(self, cut: Sequence[Incoming], replies: Sequence[Reply]) -> None:
+        """Leave what a crash cut off to a person, and tell that person so, all or nothing."""
         with self._database.transaction() as cursor:
-            cut = cursor.execute(f"SELECT {COLUMNS} FROM inbox WHERE state = 'running' ORDER BY id").fetchall()
-            cursor.execute("UPDATE inbox SET state = 'interrupted', ended_at = ? WHERE state = 'running'", (self._now(),))
-        return [_incoming(row) for row in cut], self._items("state = 'waiting'")
+            now = self._now()
+            cursor.executemany("UPDATE inbox SET state = 'interrupted', ended_at = ? WHERE id = ?", [(now, item.id) for item in cut])
+            stored = self.outbox.put(cursor, replies)
+        self.outbox.announce(stored)
 
     def hold(self, item: int) -> None:
         """The item is too old to run unasked."""
@@ -189,8 +194,8 @@ class Ledger:
         return self._items("id = ?", item)[0]
 
     def forget(self, item: int, lane: str) -> bool:
-        """Leave an interrupted item as it is. False when it was decided already."""
-        return self._close("id = ? AND lane = ? AND state = 'interrupted'", "dropped", item, lane) > 0
+        """Leave an interrupted item as it is; once more after a crash that came before the answer. False when it runs again."""
+        return self._close("id = ? AND lane = ? AND state IN ('interrupted', 'dropped')", "dropped", item, lane) > 0
 
     def purge(self) -> None:
         """Forget closed rows after two days. Turns stay: they are the books."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from ductor_lib.messages import Button, Incoming, Reply, Rows
+from ductor_lib.orchestrator.dispatch import held_card
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.words import first_line
 
@@ -12,10 +14,15 @@ from ductor_lib.orchestrator.words import first_line
 def recover(ledger: Ledger) -> list[Incoming]:
     """Report what the last run left half done; returns what still waits, in order. Call once, before any lane opens."""
     cut, waiting = ledger.recover()
-    reports = [report(item) for item in cut]
     # A card of waiting messages from the last run would stand there for ever: the lanes write new ones.
-    ledger.say([*reports, *(Reply(chat, "", slot="queue", closing=True) for chat in ledger.outbox.holders("queue"))])
+    cards = [Reply(chat, "", slot="queue", closing=True) for chat in ledger.outbox.holders("queue")]
+    ledger.interrupt(cut, [*map(report, cut), *cards, *undecided(ledger.held(), time.time())])
     return waiting
+
+
+def undecided(held: list[Incoming], now: float) -> list[Reply]:
+    """The cards about old messages again: the last run may have ended before it could ask."""
+    return [held_card(chat, [item for item in held if item.chat == chat], now) for chat in dict.fromkeys(item.chat for item in held)]
 
 
 def report(item: Incoming) -> Reply:
