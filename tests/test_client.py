@@ -42,6 +42,30 @@ def test_a_message_arrives_with_its_formatting_and_buttons(telegram: LoopbackTel
     assert message.buttons[0][0]["callback_data"] == "/stop"
 
 
+def test_calls_of_different_threads_go_over_one_connection_when_they_do_not_overlap() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = Client("1:t", f"http://127.0.0.1:{listener.getsockname()[1]}", patience=5.0)
+        server = threading.Thread(target=answer_one_connection, args=(listener,), daemon=True)
+        server.start()
+        names: list[str] = []
+
+        for _ in range(3):
+            caller = threading.Thread(target=lambda: names.append(client.me().username), daemon=True)
+            caller.start()
+            caller.join(10)
+
+        assert names == ["only_connection"] * 3
+
+
+def answer_one_connection(listener: socket.socket) -> None:
+    """Accept once, and answer every getMe that comes that way."""
+    body = json.dumps({"ok": True, "result": {"id": 1, "username": "only_connection"}}).encode()
+    connection, _ = listener.accept()
+    with connection:
+        while connection.recv(65536):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+
 def test_text_goes_into_the_body_and_not_into_the_address() -> None:
     text = "漢" * 4000
     with socket.create_server(("127.0.0.1", 0)) as listener:
