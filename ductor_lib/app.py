@@ -51,11 +51,13 @@ OWN_TURN_WAIT = 1.0  # seconds; how long the watcher of own turns takes to notic
 class App:
     """The bot. Enter it to start, leave it to stop. `command` starts the agent; `environment` is what agents may inherit from.
 
+    `state` is state.json where it was already read for the settings: what was wrong with it is told to the owner.
     Raises DuctorError and OSError when it cannot start.
     """
 
     def __init__(
-        self, settings: Settings, paths: Paths, *, environment: Mapping[str, str] = os.environ, command: tuple[str, ...] = ("claude",)
+        self, settings: Settings, paths: Paths, *, environment: Mapping[str, str] = os.environ, command: tuple[str, ...] = ("claude",),
+        state: JsonFile | None = None,
     ) -> None:
         run = uuid.uuid4().hex
         self._paths = paths
@@ -68,7 +70,7 @@ class App:
         paths.create()
         self.ledger = Ledger(paths.ledger)
         self._client = Client(settings.telegram_token, settings.telegram_api_url)
-        self._state_file = JsonFile(paths.state)
+        self._state_file = state or JsonFile(paths.state)
         groups = Groups(settings.allowed_group_ids, self._state_file)
         self.sender = Sender(
             self._client, self.ledger.outbox, groups,

@@ -53,17 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(paths: Paths, *, verbose: bool) -> int:
     """The bot, until a signal or a reason to give up. Raises ConfigError, DuctorError and OSError before it runs."""
-    settings = load(paths.config, state=JsonFile(paths.state).read())
+    state = JsonFile(paths.state)
+    settings = load(paths.config, state=state.read())
     paths.create()
     with HomeLock(paths.lock), logs.setup(paths.log, level=settings.log_level, verbose=verbose, secrets=[settings.telegram_token]):
         for warning in settings.warnings:
             log.warning("setting ignored %s", warning)
-        return serve(settings, paths)
+        return serve(settings, paths, state)
 
 
-def serve(settings: Settings, paths: Paths) -> int:
+def serve(settings: Settings, paths: Paths, state: JsonFile) -> int:
     """Run until SIGINT or SIGTERM; 1 when Telegram does not know the token any more."""
-    app = App(settings, paths, environment=os.environ)
+    app = App(settings, paths, environment=os.environ, state=state)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: app.stop())
     with app:
