@@ -7,10 +7,9 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from ductor_lib.cli import sweep
 from ductor_lib.demo.state import Message
 from ductor_lib.demo.telegram import LoopbackTelegram
 from tests.fakes import OWNER, ROOT, SOON, Bot, is_running
+from tests.program import agents
 
 AGAIN = "(sent again: it is not known whether the first try arrived)"
 REPORT = "It may have been half done"
@@ -39,14 +39,6 @@ SLEEP = "[[scenario:tool cmd='test -e done || { touch done; sleep 60; }; echo to
 def telegram() -> Iterator[LoopbackTelegram]:
     with LoopbackTelegram() as running:
         yield running
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for something that does not show in the chat."""
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline, f"not seen: {what}"
-        threading.Event().wait(0.01)
 
 
 class Victim:
@@ -72,20 +64,6 @@ class Victim:
             self._process.wait()
             raise AssertionError("the point was never reached") from None
         assert code == -signal.SIGKILL, self._said.read_text()
-
-
-def leftovers(folder: Path) -> list[int]:
-    """The processes that carry the mark of this home's agents."""
-    sign = f"DUCTOR_HOME={folder / 'home'}\0".encode()
-    found = []
-    for pid in sweep.processes():
-        try:
-            environ = (sweep.PROC / str(pid) / "environ").read_bytes()
-        except OSError:
-            continue
-        if sign in environ + b"\0" and b"DUCTOR_MARK=" in environ:
-            found.append(pid)
-    return found
 
 
 def final(bot: Bot, words: str) -> list[Message]:
@@ -358,9 +336,9 @@ def test_no_agent_of_the_last_run_is_left_when_the_lanes_open(
 ) -> None:
     telegram.say(prompt)
     Victim(tmp_path, telegram, point).wait()
-    before = leftovers(tmp_path)
+    before = agents(tmp_path)
 
     Victim(tmp_path, telegram, "lanes").wait()
 
     assert before
-    assert leftovers(tmp_path) == []
+    assert agents(tmp_path) == []
