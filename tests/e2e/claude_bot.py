@@ -80,7 +80,7 @@ def environment(folder: Path, stub: ModelStub, key: str) -> dict[str, str]:
     signed_in = {"ANTHROPIC_API_KEY": key} if key else {}
     return {
         "PATH": os.environ["PATH"], "HOME": str(home), "ANTHROPIC_BASE_URL": stub.url, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "CLAUDE_CODE_MAX_RETRIES": "1", **signed_in,
+        "CLAUDE_CODE_MAX_RETRIES": "1", "CLAUDE_CODE_TMPDIR": str(folder), **signed_in,
     }
 
 
