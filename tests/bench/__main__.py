@@ -11,12 +11,13 @@ warm      from the moment a pending long poll has a message to hand out until th
 cold      the same with a new agent for every turn. The bot's part is what is left without the agent's own start, measured
           right after each turn with the same command line and prompt.
 answer    from the moment the agent writes its first words until the call that shows them arrives at the server; and the same
-          for its last line and the final answer. Each answer goes to a chat of its own, so that no pacing is in it.
+          for its last line and the final answer. Each answer goes to a chat of its own, so that no pacing is in it. In the
+          third figure every turn's end sends another conversation's idle agent away.
 calls     Bot API calls about the chat for an answer of 200 deltas in 4 s.
 crowd     50 private chats write at once, 8 agents work: until all have their answers; the bot's peak memory.
 queue     20 messages wait for a busy agent: from its end until the last is answered. Fails when the order is wrong.
 flood     the bot's processor time for 50 MB of output that is not shown, and the most memory it needed on top.
-markdown  10 kB of Markdown to text with entities.
+markdown  10 kB of Markdown to text with entities: prose, and a text that is mostly lists, code and tables.
 ledger    accept() stores a message before it is confirmed, finish() closes it with its answer. "In memory" is the same without
           a disk: the difference is what flushing costs.
 """

@@ -18,7 +18,8 @@ def warm(runs: int) -> Iterator[Figure]:
     """Message to prompt in an agent that is there."""
     with Rig() as rig:
         rig.ask(SHORT)
-        yield Figure("message to prompt, warm", [_reach(rig, number) * MS for number in range(runs * 2)], "ms", 5.0)
+        note = f"a bare call from here: {median(rig.round_trips(20)) * MS:.1f} ms"
+        yield Figure("message to prompt, warm", [_reach(rig, number) * MS for number in range(runs * 2)], "ms", 5.0, note)
 
 
 def cold(runs: int) -> Iterator[Figure]:
@@ -35,17 +36,30 @@ def cold(runs: int) -> Iterator[Figure]:
 
 
 def answer(runs: int) -> Iterator[Figure]:
-    """The agent's words to the chat: the first ones and the final answer. A chat of its own for each, whose budget is full."""
-    users = range(1001, 1001 + runs)
+    """The agent's words to the chat: the first ones and the final answer; and the final one while another agent has to leave."""
+    with Rig(users=_users(runs), warm=runs) as rig:
+        trip = f"a bare call from here: {median(rig.round_trips(20)) * MS:.1f} ms"
+        first, last = _answers(rig, runs)
+    with Rig(users=_users(runs + 1), warm=1) as rig:
+        _, beside = _answers(rig, runs + 1)
+    yield Figure("first words to chat", first, "ms", None, trip)
+    yield Figure("last line to answer in the chat", last, "ms", 3.0, trip)
+    yield Figure("last line to answer, another agent leaves", beside[1:], "ms", 3.0)  # beside the first nobody leaves
+
+
+def _users(runs: int) -> range:
+    return range(1001, 1001 + runs)
+
+
+def _answers(rig: Rig, runs: int) -> tuple[list[float], list[float]]:
+    """Milliseconds to the first words and to the final answer. A chat of its own for each, so that its budget is full."""
     first, last = [], []
-    with Rig(users=users) as rig:
-        for user in users:
-            rig.rest()
-            stamps = rig.ask(ANSWER, user=user).text.split()
-            first.append((rig.shown_at(user, stamps[0]) - float(stamps[0])) * MS)
-            last.append((rig.shown_at(user, stamps[-1]) - float(stamps[-1])) * MS)
-    yield Figure("first words to chat", first, "ms")
-    yield Figure("last line to answer in the chat", last, "ms", 3.0)
+    for user in _users(runs):
+        rig.rest()
+        stamps = rig.ask(ANSWER, user=user).text.split()
+        first.append((rig.shown_at(user, stamps[0]) - float(stamps[0])) * MS)
+        last.append((rig.shown_at(user, stamps[-1]) - float(stamps[-1])) * MS)
+    return first, last
 
 
 def _reach(rig: Rig, number: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import subprocess
@@ -67,9 +68,8 @@ class Rig:
         with (self.folder / "stderr").open("wb") as stderr:
             self.process = subprocess.Popen([sys.executable, str(ROOT / "ductor.py")], env=self.environment, cwd=self.folder, stderr=stderr)
         try:
-            self.telegram.wait(lambda telegram: any(call.method == "getUpdates" for call in telegram.calls), timeout=SOON, what="a poll")
-        except BaseException as error:
-            error.add_note((self.folder / "stderr").read_text())
+            self._await_poll()
+        except BaseException:
             self.__exit__(None, None, None)
             raise
         return self
@@ -116,6 +116,17 @@ class Rig:
         assert isinstance(words, list)
         return words
 
+    def round_trips(self, count: int) -> list[float]:
+        """Seconds of so many calls to the same Telegram over one plain connection: what HTTP and the fake cost by themselves."""
+        seconds = list[float]()
+        connection = http.client.HTTPConnection(self.telegram.url.removeprefix("http://"))
+        with contextlib.closing(connection):
+            for _ in range(count):
+                with stopwatch(seconds):
+                    connection.request("POST", f"/bot{self.telegram.token}/getMe")
+                    connection.getresponse().read()
+        return seconds
+
     def shown_at(self, chat: int, words: str) -> float:
         """When the first call that shows these words came in, in monotonic seconds."""
         return next(call.at for call in self.calls(chat) if words in call.params.get("text", ""))
@@ -123,6 +134,12 @@ class Rig:
     def calls(self, chat: int) -> list[Call]:
         """The calls about a chat so far."""
         return [call for call in list(self.telegram.calls) if call.params.get("chat_id") == str(chat)]
+
+    def _await_poll(self) -> None:
+        while not any(call.method == "getUpdates" for call in list(self.telegram.calls)):
+            if self.process.poll() is not None or time.monotonic() - self.started_at > SOON:
+                raise AssertionError(f"the bot did not start:\n{(self.folder / 'stderr').read_text()}")
+            self.telegram.still(LOOK)
 
     def _polling(self) -> bool:
         return next(call for call in reversed(self.telegram.calls) if call.method == "getUpdates").status == 0
