@@ -50,6 +50,11 @@ class ToolDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovering:
+    """The agent was killed from outside and begins the turn again: what it wrote so far counts no more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What the system does, in words for a person: "compacting", "retrying 2/10 (rate limit)"."""
 
@@ -76,4 +81,4 @@ class Finished:
     denied: tuple[str, ...] = ()
 
 
-Event = Started | Text | Thinking | Tool | ToolDone | Status | Finished
+Event = Started | Text | Thinking | Tool | ToolDone | Recovering | Status | Finished

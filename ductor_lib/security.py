@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import unicodedata
 from functools import lru_cache
-from pathlib import Path
-
-from ductor_lib.errors import DuctorError
 
 # Every repetition has an upper bound, so the time grows with the length of the text and not faster.
 PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -50,8 +46,6 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 MARK = "UNTRUSTED-TEXT"
 SOURCE_LENGTH = 80  # characters of a source's name
-MASK_SHOWN = 4  # last characters of a secret that may be seen
-MASK_FROM = 16  # a shorter secret shows nothing: four characters would be too much of it
 
 CONTROLS: dict[int, int | None] = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 MENTION = re.compile(r"(?<!\w)@(?=\S)")
@@ -83,26 +77,6 @@ def clean(text: str) -> str:
     """The text without control characters other than newline and tab; half surrogate pairs become U+FFFD."""
     whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return whole.replace("\r\n", "\n").replace("\r", "\n").translate(CONTROLS)
-
-
-def inside(path: str | Path, root: Path) -> Path:
-    """The real path, if it lies in `root` (relative ones start there). Call it just before opening what it returns.
-
-    Raises DuctorError for a path that leads out, by "..", as an absolute path or through a link.
-    """
-    base = Path(os.path.realpath(root))
-    try:
-        target = Path(os.path.realpath(base / path))
-    except ValueError:  # a NUL in the name
-        raise DuctorError("This is not a file name.") from None
-    if not target.is_relative_to(base):
-        raise DuctorError(f"{path} is outside {root}, and only files inside may be used.")
-    return target
-
-
-def mask(secret: str) -> str:
-    """A secret as it may be shown to its owner: its last four characters, none of a short one."""
-    return "…" + (secret[-MASK_SHOWN:] if len(secret) >= MASK_FROM else "")
 
 
 @lru_cache(maxsize=4096)

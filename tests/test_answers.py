@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given
 
-from ductor_lib.events import Event, Finished, Started, Text, Tool, ToolDone
+from ductor_lib.events import Event, Finished, Recovering, Started, Text, Tool, ToolDone
 from ductor_lib.messages import Chat, Reply
 from ductor_lib.orchestrator.answers import SHUT_DOWN, Told, answer
 
@@ -70,3 +70,9 @@ def test_no_word_is_lost_whatever_comes(events: list[Event], text: str) -> None:
     for piece in told(*events).pieces():
         assert piece in shown
     assert text.strip() in shown
+
+
+def test_what_a_killed_try_had_written_counts_no_more() -> None:
+    reply = final(Text("One tw"), Recovering(), Text("One two three"), finished=Finished("One two three", "s", "done"))
+
+    assert (reply.text, reply.earlier) == ("One two three", "")

@@ -150,8 +150,9 @@ def test_a_restart_answers_what_waited_and_asks_about_what_was_cut_off(bot: Bot)
 
     bot.restart()
 
-    cut = bot.wait_for("was stopped while working on this")
-    bot.wait_for("waits")
+    bot.wait_for("ductor was stopped while working on this")
+    cut = bot.wait_for("I was stopped in the middle of this message")
+    bot.wait_for("You wrote:\n\nwaits")
     gate.touch()
     bot.telegram.press(cut.id, "Run again")
     bot.telegram.wait(lambda _: [m.text for m in bot.shown()].count(cut.text) == 0, timeout=SOON, what="the second run")

@@ -12,7 +12,7 @@ from ductor_lib.bot.parts import blank
 from ductor_lib.bot.preview import Draft, Preview
 from ductor_lib.bot.stream import StreamView, StreamViews, elapsed, sentence_end
 from ductor_lib.config_keys import Streaming
-from ductor_lib.events import Event, Finished, Started, Status, Text, Thinking, Tool, ToolDone
+from ductor_lib.events import Event, Finished, Recovering, Started, Status, Text, Thinking, Tool, ToolDone
 from ductor_lib.messages import Button, Chat
 
 CHAT = Chat(42)
@@ -340,3 +340,11 @@ def test_frames_may_be_drawn_while_events_come(display: Display) -> None:
     assert not broken
     words = " ".join(text for text in texts(view.draw())).split()
     assert [word for word in words if word.startswith("word")] == [f"word{number}" for number in range(500)]
+
+
+def test_a_turn_that_begins_again_shows_only_its_second_words(display: Display) -> None:
+    view = display.open()
+
+    draft = tell(view, Text("One tw"), Recovering(), Text("One two"))
+
+    assert texts(draft) == ["⏳ opus · 0 s\n\nOne two"]

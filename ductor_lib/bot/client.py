@@ -32,7 +32,7 @@ PATIENCE = 15.0  # seconds for a connection and for an answer
 IDLE_SECONDS = 60.0  # an idle connection may be gone without a trace; a new one costs less than a doubtful send
 DEFAULT_WAIT = 5.0  # seconds, for a 429 that does not say how long
 DELETE_AT_ONCE = 100  # Bot API: deleteMessages takes 1-100 ids
-UPDATE_KINDS = ("message", "edited_message", "callback_query", "my_chat_member")
+UPDATE_KINDS = ("message", "edited_message", "callback_query")
 
 NO_LINK_PREVIEW = types.LinkPreviewOptions(is_disabled=True)
 

@@ -9,7 +9,7 @@ from ductor_lib.messages import Reply
 
 __all__ = ["BUDGET", "LIMIT", "Entity", "Part", "close", "compose", "grow", "join", "quoted", "render", "units"]
 
-EARLIER = LIMIT // 4  # UTF-16 units that the agent's earlier text may take of the first message
+EARLIER = LIMIT // 4  # UTF-16 units of earlier text that may share a message with the answer
 ENDLESS = 4  # messages that the source of a block may fill before a text that still grows is cut inside of it
 LONGEST_OPENING = 100  # characters of the opening line of a fence, to be repeated
 
@@ -20,12 +20,16 @@ def render(markdown: str, *, limit: int = LIMIT, budget: int = BUDGET) -> list[P
 
 
 def compose(reply: Reply) -> list[Part]:
-    """The messages of a reply: what the agent wrote earlier is an expandable quote above the first one."""
-    earlier = quoted(flow(clean(reply.earlier)).text, limit=EARLIER)
-    parts = split(flow(clean(reply.text)), limit=LIMIT, budget=BUDGET, reserve=units(earlier.text) + 2 if earlier.text else 0)
-    if not earlier.text:
-        return parts
-    return [join(earlier, parts[0]), *parts[1:]] if parts else [earlier]
+    """The messages of a reply: what the agent wrote earlier is an expandable quote above the first one.
+
+    A long quote has messages of its own: nothing that was seen while it was written is gone at the end.
+    """
+    above = [quoted(part.text, limit=LIMIT) for part in split(flow(clean(reply.earlier)), limit=LIMIT, budget=BUDGET)]
+    beside = above.pop() if above and units(above[-1].text) <= EARLIER else Part("")
+    parts = split(flow(clean(reply.text)), limit=LIMIT, budget=BUDGET, reserve=units(beside.text) + 2 if beside.text else 0)
+    if not beside.text:
+        return [*above, *parts]
+    return [*above, join(beside, parts[0]), *parts[1:]] if parts else [*above, beside]
 
 
 def grow(markdown: str, *, limit: int = LIMIT, budget: int = BUDGET) -> tuple[list[Part], str, list[Part]]:

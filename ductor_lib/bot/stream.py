@@ -13,7 +13,7 @@ from ductor_lib.bot.markup import BUDGET, LIMIT, Entity, Part, close, grow, join
 from ductor_lib.bot.parts import clean
 from ductor_lib.bot.preview import REDRAW, Draft, Screen
 from ductor_lib.config_keys import Streaming
-from ductor_lib.events import Event, Finished, Started, Status, Text, Thinking, Tool, ToolDone
+from ductor_lib.events import Event, Finished, Recovering, Started, Status, Text, Thinking, Tool, ToolDone
 from ductor_lib.messages import Button, Chat
 
 NAME, DETAIL = 40, 120  # UTF-16 units of a model's or tool's name, and of what it does
@@ -56,6 +56,7 @@ class StreamView:
         self._news: queue.SimpleQueue[tuple[float, Event]] = queue.SimpleQueue()
         self._thinking = False  # the last event was Thinking
         self._lock = threading.Lock()  # between drawers; `show` does not need it
+        self._streaming = streaming
         self._answer = _ANSWERS[streaming.mode](streaming)
         self._activity = _Activity(model, now())
 
@@ -86,6 +87,8 @@ class StreamView:
             self._answer.add(event.delta, when)
         elif isinstance(event, Tool | Finished):
             self._answer.pause()
+        elif isinstance(event, Recovering):
+            self._answer = _ANSWERS[self._streaming.mode](self._streaming)
 
 
 class _Activity:
@@ -104,6 +107,8 @@ class _Activity:
                 self._doing = ""
             case Thinking():
                 self._doing = "thinking"
+            case Recovering():
+                self._doing = "recovering"
             case Status(text):
                 self._doing = text
             case Tool():

@@ -16,7 +16,7 @@ from ductor_lib.cli.own_turns import OwnTurn, OwnTurns, Recording
 from ductor_lib.cli.places import Places
 from ductor_lib.cli.turn import Stop, Turn, settle
 from ductor_lib.errors import ErrorKind
-from ductor_lib.events import Event, Finished, Status
+from ductor_lib.events import Event, Finished, Recovering
 from ductor_lib.ports import TurnRequest
 
 KILLED_CODES = (137, 143)  # how a program that catches the signal, or its shell, says so; else the code is negative
@@ -147,7 +147,7 @@ class ClaudePool:
                 recovered = True
                 log.warning("agent was killed, trying again conversation=%s", request.conversation)
                 if started:
-                    yield Status("recovering")
+                    yield Recovering()
             elif not (reused and not turn.heard) and not (not resume and "already in use" in process.problem):
                 return self._lost(process, turn, stop)
             resume = True

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ductor_lib.commands.desk import Desk
 from ductor_lib.messages import Button, Incoming, Reply
+from ductor_lib.orchestrator.recovery import question_of
 from ductor_lib.orchestrator.words import count, first_line
 
 MOST_SHOWN = 20
@@ -14,13 +15,15 @@ STALE = "That button is from an earlier time: nothing waits for it any more."
 
 def stop(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """/stop: end the running turn, drop what was sent before; what comes after it runs."""
+    held = desk.ledger.held(item.lane)
+    dropped = desk.ledger.drop_before(item.id, item.lane)  # first: what begins after this can only be found running
     ended = desk.turns.end_turn(item.lane, before=item.id)
-    dropped = desk.ledger.drop_before(item.id, item.lane)
     desk.views.queue(item.chat)
     if not ended and not dropped:
         return [Reply(item.chat, "Nothing is running and nothing waits.")]
     parts = ["the running turn"] * ended + [f"{count(dropped, 'waiting message')} dropped"] * bool(dropped)
-    return [Reply(item.chat, f"⏹ Stopped: {', '.join(parts)}.")]
+    card = [Reply(item.chat, "", slot="held", closing=True)] if held else []  # its question is answered
+    return [*card, Reply(item.chat, f"⏹ Stopped: {', '.join(parts)}.")]
 
 
 def interrupt(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
@@ -72,11 +75,11 @@ def again(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     if released is None:
         return [Reply(item.chat, STALE)]
     desk.released.put(released)
-    return []  # the report becomes the preview of the second run
+    return [Reply(item.chat, "", slot=question_of(released), closing=True)]
 
 
 def forget(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """A press on Forget: an interrupted message stays as it is."""
     if not words.isdigit() or not desk.ledger.forget(int(words), item.lane):
         return [Reply(item.chat, STALE)]
-    return [Reply(item.chat, "Forgotten.", slot=f"turn:{words}", closing=True)]
+    return [Reply(item.chat, "Forgotten.", slot=f"again:{words}", closing=True)]

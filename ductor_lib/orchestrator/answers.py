@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ductor_lib.cli.auth import sentence
-from ductor_lib.events import Event, Finished, Started, Text, Tool
+from ductor_lib.events import Event, Finished, Recovering, Started, Text, Tool
 from ductor_lib.messages import Chat, Reply
 
 
@@ -21,6 +21,8 @@ class Told:
             self._pieces[-1].append(event.delta)
         elif isinstance(event, Tool):
             self._pieces.append([])
+        elif isinstance(event, Recovering):
+            self._pieces = [[]]
         elif isinstance(event, Started):
             self.model, self.session_id = event.model, event.session_id
         elif isinstance(event, Finished):

@@ -185,7 +185,8 @@ class Turns:
             finished.outcome, finished.error or "", finished.cost, finished.tokens_in, finished.tokens_out,
         )
         if shut_down:
-            self._close(item, [recovery.cut_short(item, reply)], record, state="interrupted")
+            question = recovery.question(item, "I was stopped in the middle of this message:")
+            self._close(item, [reply, question], record, state="interrupted")
         else:
             self._close(item, [reply], record)
         with self._unharmed():

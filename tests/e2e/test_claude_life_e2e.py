@@ -195,7 +195,6 @@ def test_after_the_spending_limit_the_next_message_has_a_new_process_and_a_new_b
         assert any("dear" in text for text in stub.requests[-1].typed)
 
 
-@pytest.mark.xfail(strict=True, reason="what the first try had written stays above the answer in a quote")
 def test_a_process_killed_while_it_writes_is_replaced_and_the_answer_arrives_whole(bot: ClaudeBot, stub: ModelStub) -> None:
     bot.say("[[scenario:plain n=4 gate=held]]")
     bot.preview("word1")
