@@ -172,7 +172,7 @@ case "$verb" in
             fetch codex "@openai/codex@$codex_version"
         fi
         cd "$here"
-        exec "$venv/bin/python" -m pytest "$@"
+        exec "$venv/bin/python" -m pytest -n auto "$@"
         ;;
     *)
         sed -n '2,/^# Writes/s/^# \{0,1\}//p' "$0"

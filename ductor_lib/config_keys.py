@@ -198,7 +198,7 @@ class Settings:
     max_budget_usd: float = _key(0.0, "USD that a conversation's agent process may spend; 0: no limit", low=0, high=100_000)
     max_session_messages: int = _key(0, "Messages after which a conversation starts afresh; 0: no limit", low=0, high=100_000)
     idle_timeout_minutes: int = _key(1440, "Minutes of quiet after which a conversation starts afresh; 0: never", low=0, high=525_600)
-    session_age_warning_hours: int = _key(12, "Hours after which every tenth answer says how old the session is; 0: never", low=0, high=8760)
+    session_age_warning_hours: int = _key(12, "Hours after which every tenth answer says how old a session is; 0: never", low=0, high=8760)
     daily_reset_enabled: bool = _key(False, "Start every conversation afresh once a day")
     daily_reset_hour: int = _key(4, "Hour of that", low=0, high=23)
     file_access: str = _key(

@@ -266,7 +266,7 @@ def test_test_runs_pytest_with_its_words_and_leaves_the_home_alone(machine: Mach
 
     result = machine.install("test", "-k", "words")
 
-    assert result.stdout.endswith("tests run: -m pytest -k words\n")
+    assert result.stdout.endswith("tests run: -m pytest -n auto -k words\n")
     assert machine.calls[-1].endswith("[test]")
     assert list(machine.home.iterdir()) == []
 

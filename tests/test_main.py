@@ -92,9 +92,9 @@ def test_a_signal_in_the_middle_of_a_turn_keeps_what_there_is_and_offers_the_res
         program.stop()
         assert program.wait() == 0
 
-    said = telegram.last(OWNER)
+    *_, said, question = [m for m in telegram.messages(OWNER) if m.sender == "bot"]
     assert "Holding." in said.text
-    assert [button["text"] for row in said.buttons for button in row] == ["Run again", "Forget"]
+    assert [button["text"] for row in question.buttons for button in row] == ["Run again", "Forget"]
     assert agents(tmp_path) == []
 
 
