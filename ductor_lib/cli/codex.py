@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import threading
 import time
@@ -26,7 +27,7 @@ from ductor_lib.errors import ErrorKind
 from ductor_lib.events import Event, Finished, Started, Status
 from ductor_lib.ports import TurnRequest
 
-SERVER = "codex-server"  # stands in the mark of a server, where others have their conversation
+SERVER = "codex-server"  # with a number, in the mark of a server, where others have their conversation
 WITHOUT_SERVER = 600.0  # seconds until a server that did not start is tried again
 NOTE = "Codex's server does not start, so answers come in one piece"
 ENDED = "Its server ended in the middle of the turn."
@@ -63,6 +64,7 @@ class Codex:
         self._exec = CodexExec(
             command, home=home, run=run, environment=environment, pass_env=pass_env, secrets=secrets, parallel=parallel, now=now
         )
+        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._turns: dict[str, CodexTurn] = {}  # that run in a server, by conversation
         self._threads: dict[str, str] = {}  # the last thread of each conversation
@@ -210,9 +212,10 @@ class Codex:
     # ── the server, or none ──
 
     def _start_server(self, parameters: tuple[str, ...]) -> CodexServer:
-        variables = {**self._variables, HOME: str(self._home), MARK: mark(self._run, SERVER)}
+        marker = mark(self._run, f"{SERVER}-{next(self._numbers)}")  # one of its own: the sweep after an old server must spare the new
+        variables = {**self._variables, HOME: str(self._home), MARK: marker}
         words = server_argv(self._command, parameters)
-        return CodexServer(words, parameters=parameters, cwd=self._home, environment=variables, secrets=self._secrets, now=self._now)
+        return CodexServer(words, parameters=parameters, cwd=Path(self._home.anchor), environment=variables, secrets=self._secrets, now=self._now)
 
     def _give_up_server(self, server: CodexServer) -> None:
         log.warning("agent server does not start, running one process per turn reason=%s", server.epitaph or server.problem)

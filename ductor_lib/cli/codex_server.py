@@ -116,8 +116,8 @@ class CodexServer:
     """
 
     def __init__(
-        self, argv: Sequence[str], *, parameters: tuple[str, ...] = (), cwd: Path, environment: Mapping[str, str], secrets: Sequence[str] = (),
-        now: Callable[[], float] = time.monotonic,
+        self, argv: Sequence[str], *, parameters: tuple[str, ...] = (), cwd: Path, environment: Mapping[str, str],
+        secrets: Sequence[str] = (), now: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.parameters = parameters
         self.born = now()  # seconds
