@@ -212,10 +212,10 @@ class Codex:
     # ── the server, or none ──
 
     def _start_server(self, parameters: tuple[str, ...]) -> CodexServer:
-        marker = mark(self._run, f"{SERVER}-{next(self._numbers)}")  # one of its own: the sweep after an old server must spare the new
+        marker = mark(self._run, f"{SERVER}-{next(self._numbers)}")  # its own: the sweep after an old server must spare the new
         variables = {**self._variables, HOME: str(self._home), MARK: marker}
-        words = server_argv(self._command, parameters)
-        return CodexServer(words, parameters=parameters, cwd=Path(self._home.anchor), environment=variables, secrets=self._secrets, now=self._now)
+        words, nowhere = server_argv(self._command, parameters), Path(self._home.anchor)  # each thread has its own folder
+        return CodexServer(words, parameters=parameters, cwd=nowhere, environment=variables, secrets=self._secrets, now=self._now)
 
     def _give_up_server(self, server: CodexServer) -> None:
         log.warning("agent server does not start, running one process per turn reason=%s", server.epitaph or server.problem)
