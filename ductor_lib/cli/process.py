@@ -184,6 +184,10 @@ class ChildProcess:
         if not self.wait(grace):
             self.terminate()
 
+    def interrupt(self) -> None:
+        """INT to the group, as a terminal does: a program that handles it ends what it is doing."""
+        self._signal(signal.SIGINT)
+
     def terminate(self, grace: float = WORD) -> None:
         """TERM to the group, up to `grace` seconds, KILL. Output that waits is still read afterwards."""
         for number in (signal.SIGTERM, signal.SIGKILL) if os.name == "posix" else (signal.SIGTERM,):

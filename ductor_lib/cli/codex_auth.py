@@ -1,0 +1,56 @@
+"""Is Codex there and signed in: asked from the CLI itself, remembered for a minute."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from ductor_lib.cli.auth import ASK_SECONDS, REMEMBERED, VERSION, AuthState
+
+METHODS = (("api key", "api_key"), ("chatgpt", "chatgpt"))  # in the words of `login status`: our word
+
+
+class CodexAuth:
+    """Asks `command` for its version and its login. A provider of the user's own in Codex's configuration may need none."""
+
+    def __init__(self, command: Sequence[str], *, variables: Mapping[str, str], now: Callable[[], float] = time.monotonic) -> None:
+        self._command = tuple(command)
+        self._variables = dict(variables)
+        self._now = now
+        self._lock = threading.Lock()
+        self._known: tuple[float, AuthState] | None = None
+
+    def state(self) -> AuthState:
+        """The state, at most a minute old. May take some seconds: not for a thread that others wait for. Any thread."""
+        with self._lock:
+            known = self._known
+        if known is not None and self._now() - known[0] < REMEMBERED:
+            return known[1]
+        state = self._ask()
+        with self._lock:
+            self._known = self._now(), state
+        return state
+
+    def _ask(self) -> AuthState:
+        version = self._run("--version")
+        if version is None or version[0] != 0:  # 127: there is no node to run it
+            return AuthState(installed=False, signed_in=False, method="none", version="")
+        found = VERSION.search(version[1])
+        code, words = self._run("login", "status") or (1, "")
+        return AuthState(True, code == 0, method(words) if code == 0 else "none", found[0] if found else "")
+
+    def _run(self, *words: str) -> tuple[int, str] | None:
+        """Its exit code and all that it prints (the login is told on stderr); None when it cannot be started or does not answer."""
+        try:
+            argv = [*self._command, *words]
+            done = subprocess.run(argv, env=self._variables, stdin=subprocess.DEVNULL, capture_output=True, timeout=ASK_SECONDS)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
+def method(words: str) -> str:
+    """How Codex is signed in, from what `login status` says."""
+    return next((ours for theirs, ours in METHODS if theirs in words.lower()), "other")
