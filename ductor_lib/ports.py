@@ -47,6 +47,15 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """Who answers a conversation: provider ("claude" or "codex"), the model's id, and the reasoning effort, "" for none."""
+
+    provider: str
+    model: str
+    effort: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnRequest:
     """One prompt for an agent. `conversation` is the lane; one process at a time serves it.
 

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from ductor_lib.ports import Choice
 from ductor_lib.storage import JsonFile
 
 log = logging.getLogger(__name__)
 
 Reset = Literal["idle", "daily", "full"]
 
+CHOICE = "choice"
 HOUR = 3600.0  # seconds
 WARN_EVERY = 10  # messages between two warnings about an old session
 LARGEST = 1e15  # no count and no time is larger; what is, is not a number we wrote
@@ -183,6 +185,18 @@ class Sessions:
         with self._file.change() as data:
             _make(data, parents)[folder] = asdict(bucket)
         return bucket
+
+    def choice(self, conversation: str) -> Choice | None:
+        """Who was chosen to answer this conversation; None: nobody in particular."""
+        entry = _find(self._file.read(), [conversation, CHOICE])
+        words = [entry.get(name) for name in ("provider", "model", "effort")] if entry else []
+        provider, model, effort = words if all(isinstance(word, str) for word in words) and words else ("", "", "")
+        return Choice(str(provider), str(model), str(effort)) if provider and model else None
+
+    def choose(self, conversation: str, choice: Choice) -> None:
+        """Remember who answers this conversation from the next turn on. Sessions stay as they are."""
+        with self._file.change() as data:
+            _make(data, [conversation])[CHOICE] = asdict(choice)
 
     def age_warning(self, bucket: Bucket) -> str | None:
         """One sentence for the user after every tenth message of an old session, else None."""

@@ -8,21 +8,23 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from ductor_lib import logs, security
+from ductor_lib.cli.auth import CLIS
 from ductor_lib.config import Settings
 from ductor_lib.events import Event, Finished, Started
 from ductor_lib.messages import Incoming, Reply
 from ductor_lib.orchestrator import prompts, recovery
 from ductor_lib.orchestrator.answers import SHUT_DOWN, STOPPED, Told, answer
+from ductor_lib.orchestrator.choices import Choices
 from ductor_lib.orchestrator.ledger import Ledger, TurnRecord
 from ductor_lib.orchestrator.recovery import slot_of
-from ductor_lib.ports import Agent, TurnRequest, Views
+from ductor_lib.ports import Agent, Choice, TurnRequest, Views
 from ductor_lib.session import Bucket, Reset, Sessions
 
 log = logging.getLogger(__name__)
@@ -46,18 +48,30 @@ class Running:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One turn: the item with its words, who answers it as what was chosen, and in which session."""
+
+    item: Incoming
+    running: Running
+    agent: Agent
+    choice: Choice
+    bucket: Bucket
+
+
 class Turns:
     """Runs turns, one per conversation at a time, and ends them. `run` belongs to the lane's worker, the rest to any thread."""
 
     def __init__(
-        self, settings: Settings, cwd: Path, ledger: Ledger, sessions: Sessions, agent: Agent, views: Views, *,
-        permission_mode: str, clock: Callable[[], float] = time.monotonic,
+        self, settings: Settings, cwd: Path, ledger: Ledger, sessions: Sessions, agents: Mapping[str, Agent], choices: Choices,
+        views: Views, *, permission_mode: str, clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._cwd = cwd
         self._ledger = ledger
         self._sessions = sessions
-        self._agent = agent
+        self._agents = agents
+        self._choices = choices
         self._views = views
         self._permission_mode = permission_mode
         self._clock = clock
@@ -92,7 +106,8 @@ class Turns:
         if running is None or running.item.id >= before or running.stop.is_set():
             return False
         running.stop.set()
-        self._agent.interrupt(lane)
+        for agent in self._agents.values():  # the one that does not run this lane does nothing
+            agent.interrupt(lane)
         return True
 
     def running(self, lane: str) -> Running | None:
@@ -109,22 +124,32 @@ class Turns:
             self.end_turn(lane, before=sys.maxsize)
 
     def _turn(self, item: Incoming, running: Running) -> None:
-        bucket, reset = self._insist(item, functools.partial(self._bucket, item), "Your message is kept, but cannot begin")
+        directed = self._choices.read(item)
+        if directed.answer:
+            self._close(item, [Reply(item.chat, directed.answer)], None)
+            return
+        resolved = self._choices.resolve(directed.choice)
+        if resolved.choice is None:
+            self._close(item, [Reply(item.chat, resolved.note)], None)
+            return
+        item = replace(item, text=directed.text)
+        agent = self._agents[resolved.choice.provider]
+        bucket, reset = self._insist(item, functools.partial(self._bucket, item, agent), "Your message is kept, but cannot begin")
+        notes = tuple(filter(None, (resolved.note, FRESH[reset] if reset else "")))
         with logs.context("msg", item.chat.id, bucket.session_id):
             if suspects := security.scan(f"{item.text}\n{item.untrusted}"):
                 log.warning("input suspicious patterns=%s", ",".join(suspects))
-            told = self._tell(item, bucket, running)
-            assert told.finished is not None
-            notes = (FRESH[reset],) if reset else ()
-            if told.finished.error == "unknown_session" and bucket.started and item.kind != "agent":
-                bucket = self._sessions.replace(item.lane, self._agent.name, self._cwd)
-                notes = (NEW_SESSION.format(cli=self._agent.name.capitalize()),)
-                told = self._tell(item, bucket, running)
-            self._finish(item, bucket, running, told, notes)
+            job = Job(item, running, agent, resolved.choice, bucket)
+            told = self._tell(job)
+            if told.finished and told.finished.error == "unknown_session" and bucket.started and item.kind != "agent":
+                job = replace(job, bucket=self._sessions.replace(item.lane, agent.name, self._cwd))
+                notes = (NEW_SESSION.format(cli=CLIS[agent.name].title),)
+                told = self._tell(job)
+            self._finish(job, told, notes)
 
-    def _bucket(self, item: Incoming) -> tuple[Bucket, Reset | None]:
+    def _bucket(self, item: Incoming, agent: Agent) -> tuple[Bucket, Reset | None]:
         """The session of the turn; one that the agent began by itself goes on in the session it has."""
-        place = (item.lane, self._agent.name, self._cwd)
+        place = (item.lane, agent.name, self._cwd)
         current = self._sessions.peek(*place) if item.kind == "agent" else None
         return (current, None) if current else self._sessions.take(*place)
 
@@ -136,52 +161,56 @@ class Turns:
         except OSError as error:
             log.error("session not stored reason=%s", error)
 
-    def _tell(self, item: Incoming, bucket: Bucket, running: Running) -> Told:
+    def _tell(self, job: Job) -> Told:
         """Let the agent work, and show it. What comes back has its `finished`."""
-        view = self._views.open(item.chat, slot_of(item), model=self._settings.model, turn=item.id)
+        item = job.item
+        view = self._views.open(item.chat, slot_of(item), model=job.choice.model or job.agent.name, turn=item.id)
         told = Told()
-        for event in self._events(item, bucket, running):
+        for event in self._events(job):
             told.add(event)
             view.show(event)
             if isinstance(event, Started):
                 with self._unharmed():
-                    self._sessions.began(item.lane, self._agent.name, self._cwd, event.session_id)
-                if running.stop.is_set():  # asked for between the last check and the start
-                    self._agent.interrupt(item.lane)
+                    self._sessions.began(item.lane, job.agent.name, self._cwd, event.session_id)
+                if job.running.stop.is_set():  # asked for between the last check and the start
+                    job.agent.interrupt(item.lane)
         return told
 
-    def _events(self, item: Incoming, bucket: Bucket, running: Running) -> Iterator[Event]:
-        if running.stop.is_set():
-            return iter([Finished("", bucket.session_id, "stopped")])
-        if item.kind == "agent":
-            return self._agent.own_turn(item.lane)
-        return self._agent.turn(self._request(item, bucket))
+    def _events(self, job: Job) -> Iterator[Event]:
+        if job.running.stop.is_set():
+            return iter([Finished("", job.bucket.session_id, "stopped")])
+        if job.item.kind == "agent":
+            return job.agent.own_turn(job.item.lane)
+        return job.agent.turn(self._request(job))
 
-    def _request(self, item: Incoming, bucket: Bucket) -> TurnRequest:
-        settings = self._settings
+    def _request(self, job: Job) -> TurnRequest:
+        settings, item, choice = self._settings, job.item, job.choice
+        parameters = {"claude": settings.cli_parameters.claude, "codex": settings.cli_parameters.codex}[choice.provider]
         return TurnRequest(
-            conversation=item.lane, chat=item.chat, prompt=prompts.prompt(item), session_id=bucket.session_id, resume=bucket.started,
-            model=settings.model, effort=settings.reasoning_effort, cwd=self._cwd, instructions=prompts.instructions(item.chat),
-            permission_mode=self._permission_mode, timeout=settings.cli_timeout, silence=settings.agents.silence_timeout,
-            max_turns=settings.max_turns, max_budget_usd=settings.max_budget_usd, parameters=settings.cli_parameters.claude,
+            conversation=item.lane, chat=item.chat, prompt=prompts.prompt(item), session_id=job.bucket.session_id,
+            resume=job.bucket.started, model=choice.model, effort=choice.effort, cwd=self._cwd,
+            instructions=prompts.instructions(item.chat), permission_mode=self._permission_mode, timeout=settings.cli_timeout,
+            silence=settings.agents.silence_timeout, max_turns=settings.max_turns, max_budget_usd=settings.max_budget_usd,
+            parameters=parameters,
         )
 
-    def _finish(self, item: Incoming, bucket: Bucket, running: Running, told: Told, notes: tuple[str, ...]) -> None:
-        finished = told.finished
+    def _finish(self, job: Job, told: Told, notes: tuple[str, ...]) -> None:
+        item, agent, finished = job.item, job.agent, told.finished
         assert finished is not None
-        seconds = self._clock() - running.begun
+        seconds = self._clock() - job.running.begun
         counted = finished.outcome == "done"
-        after = replace(bucket, messages=bucket.messages + 1) if counted else bucket
+        after = replace(job.bucket, messages=job.bucket.messages + 1) if counted else job.bucket
         if counted and (warning := self._sessions.age_warning(after)):
             notes = (*notes, warning)
         fresh = item.kind == "agent" or seconds > self._settings.streaming.notify_after_seconds
         shut_down = self._closing.is_set() and finished.outcome != "done"  # we stopped it, nobody asked for that
         reply = answer(
-            item.chat, slot_of(item), told, finished, provider=self._agent.name, fresh=fresh,
+            item.chat, slot_of(item), told, finished, provider=agent.name, fresh=fresh,
             stopped=SHUT_DOWN if shut_down else STOPPED, notes=notes,
         )
+        session_id = finished.session_id or job.bucket.session_id
         record = TurnRecord(
-            self._agent.name, told.model or self._settings.model, finished.session_id or bucket.session_id, time.time() - seconds, seconds,
+            agent.name, told.model or job.choice.model, session_id, time.time() - seconds, seconds,
             finished.outcome, finished.error or "", finished.cost, finished.tokens_in, finished.tokens_out,
         )
         if shut_down:
@@ -191,8 +220,8 @@ class Turns:
             self._close(item, [reply], record)
         with self._unharmed():
             self._sessions.record(
-                item.lane, self._agent.name, self._cwd, session_id=finished.session_id or bucket.session_id,
-                messages=1 if counted else 0, cost=finished.cost, tokens_in=finished.tokens_in, tokens_out=finished.tokens_out,
+                item.lane, agent.name, self._cwd, session_id=session_id, messages=1 if counted else 0, cost=finished.cost,
+                tokens_in=finished.tokens_in, tokens_out=finished.tokens_out,
             )
         log.info("turn finished provider=%s seconds=%.1f outcome=%s error=%s", record.provider, seconds, record.outcome, record.error)
 

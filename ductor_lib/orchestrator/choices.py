@@ -1,0 +1,106 @@
+"""Who answers: the conversation's choice, else the default; moved to the other CLI when only that one is signed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ductor_lib.cli.auth import CLIS, AuthState
+from ductor_lib.cli.catalogue import Catalogue, Offer
+from ductor_lib.config import Settings
+from ductor_lib.messages import Incoming
+from ductor_lib.orchestrator import directives
+from ductor_lib.orchestrator.directives import Directed
+from ductor_lib.ports import Choice
+from ductor_lib.session import Sessions
+from ductor_lib.storage import JsonFile
+
+DEFAULT = "default_choice"  # in state.json
+
+
+class SignedIn(Protocol):
+    """Says whether a CLI is there and signed in; at most a minute old."""
+
+    def state(self) -> AuthState: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Who really answers the next turn, and one line about why it is not who was asked for, "" if it is.
+
+    `choice` is None when no CLI can run: then `note` says how to sign in.
+    """
+
+    choice: Choice | None
+    note: str = ""
+
+
+class Choices:
+    """Remembers choices and resolves them. Any thread; may take some seconds when a CLI has to be asked."""
+
+    def __init__(
+        self, settings: Settings, sessions: Sessions, state: JsonFile, catalogue: Catalogue, signed_in: Mapping[str, SignedIn]
+    ) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._state = state
+        self._catalogue = catalogue
+        self._signed_in = signed_in
+
+    def of(self, conversation: str) -> Choice:
+        """What was chosen for a conversation, else the default."""
+        return self._sessions.choice(conversation) or self.default()
+
+    def default(self) -> Choice:
+        """What was made the default in a chat, else the settings."""
+        stored = self._state.read().get(DEFAULT)
+        if isinstance(stored, dict) and {"provider", "model", "effort"} <= stored.keys():
+            return Choice(str(stored["provider"]), str(stored["model"]), str(stored["effort"]))
+        settings = self._settings
+        found = self._catalogue.find(settings.model)
+        provider = found.provider if found else settings.provider
+        return Choice(provider, settings.model, settings.reasoning_effort)
+
+    def make_default(self, choice: Choice) -> None:
+        """Keep a choice in state.json as the default of all conversations that have none of their own."""
+        with self._state.change() as data:
+            data[DEFAULT] = {"provider": choice.provider, "model": choice.model, "effort": choice.effort}
+
+    def read(self, item: Incoming) -> Directed:
+        """What a message asks for: its words without leading directives, and who shall answer this one turn."""
+        choice = self.of(item.lane)
+        if item.kind == "agent":  # it goes on where it began
+            return Directed(Choice("claude", choice.model, choice.effort), item.text)
+        return directives.read(item.text, choice, self._catalogue)
+
+    def resolve(self, choice: Choice) -> Resolved:
+        """Who runs it now. Moves to the other CLI when the wanted one is missing or not signed in and the other is."""
+        able = [provider for provider, auth in self._signed_in.items() if auth.state().signed_in]
+        if choice.provider in able:
+            return Resolved(choice)
+        if not able:
+            return Resolved(None, "\n".join(how_to_sign_in(provider, self._signed_in[provider].state()) for provider in self._signed_in))
+        found = self._catalogue.find(choice.model)
+        instead = self._catalogue.counterpart(found, able[0]) if found else self._catalogue.default(able[0])
+        if instead is None:
+            return Resolved(Choice(able[0], "", ""), f"*{CLIS[choice.provider].title} is not signed in; {CLIS[able[0]].title} answers.*")
+        title = CLIS[choice.provider].title
+        note = f"*{title} is not signed in, so {instead.model.name} of {CLIS[able[0]].title} answers instead of {choice.model}.*"
+        return Resolved(fitting(instead, choice.effort), note)
+
+
+def fitting(offer: Offer, effort: str) -> Choice:
+    """The choice of a model with an effort that it knows: the wanted one, else its default."""
+    model = offer.model
+    return Choice(offer.provider, model.id, effort if effort in model.efforts else model.default_effort)
+
+
+def how_to_sign_in(provider: str, state: AuthState) -> str:
+    """One line: what is missing at a CLI and what to do."""
+    cli = CLIS[provider]
+    if not state.installed:
+        return f"❌ {cli.title} is not installed: `{cli.install}`, then `{cli.login}`."
+    if not state.signed_in:
+        return f"❌ {cli.title} is not signed in: run `{cli.login}` on the machine."
+    return f"✅ {cli.title} {state.version} is signed in ({state.method})."
