@@ -160,11 +160,13 @@ class App:
 
     def _housekeep(self) -> None:
         """The slow and regular work: the menu, idle agents, old rows."""
-        if time.monotonic() >= self._purge_at:
-            if not self._purge_at:
-                sync_commands(self._client, menu())
+        now = time.monotonic()
+        if not self._purge_at:
+            sync_commands(self._client, menu())
+            self._purge_at = now + PURGE_EVERY  # not at once: after a wrong clock the old rows still tell what was answered
+        elif now >= self._purge_at:
             self.ledger.purge()
-            self._purge_at = time.monotonic() + PURGE_EVERY
+            self._purge_at = now + PURGE_EVERY
         self.agent.evict_idle()
         self._stopping.wait(HOUSEKEEPING)
 
