@@ -22,20 +22,28 @@ from ductor_lib.bot.stream import StreamViews
 from ductor_lib.bot.updates import Access
 from ductor_lib.cli import sweep
 from ductor_lib.cli.auth import Auth
+from ductor_lib.cli.catalogue import Catalogue
+from ductor_lib.cli.codex import Codex
+from ductor_lib.cli.codex_auth import CodexAuth
+from ductor_lib.cli.codex_models import Models
+from ductor_lib.cli.codex_params import codex_environment
 from ductor_lib.cli.environment import plain_environment
 from ductor_lib.cli.own_turns import OwnTurn
 from ductor_lib.cli.pool import ClaudePool
+from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.commands.desk import Desk
 from ductor_lib.commands.table import bind, menu
 from ductor_lib.config import Settings
 from ductor_lib.loop import Loop
 from ductor_lib.messages import Chat, Incoming, Reply
+from ductor_lib.orchestrator.choices import Choices
 from ductor_lib.orchestrator.dispatch import Dispatch
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.recovery import recover
 from ductor_lib.orchestrator.router import Router
 from ductor_lib.orchestrator.turns import Turns
 from ductor_lib.paths import Paths
+from ductor_lib.ports import Agent
 from ductor_lib.session import Freshness, Sessions
 from ductor_lib.storage import JsonFile
 
@@ -44,6 +52,7 @@ log = logging.getLogger(__name__)
 TURN_GRACE = 8.0  # seconds for ended turns to store what they have
 FLUSH_GRACE = 5.0  # seconds for the last replies to leave
 HOUSEKEEPING = 30.0  # seconds between two looks at idle agents
+MODELS_WAIT = 10.0  # seconds for Codex to list its models
 PURGE_EVERY = 3600.0  # seconds
 OWN_TURN_WAIT = 1.0  # seconds; how long the watcher of own turns takes to notice the end
 
@@ -57,7 +66,7 @@ class App:
 
     def __init__(
         self, settings: Settings, paths: Paths, *, environment: Mapping[str, str] = os.environ, command: tuple[str, ...] = ("claude",),
-        state: JsonFile | None = None,
+        codex_command: tuple[str, ...] = ("codex",), state: JsonFile | None = None,
     ) -> None:
         run = uuid.uuid4().hex
         self._paths = paths
@@ -83,13 +92,26 @@ class App:
             warm=settings.agents.warm, warm_seconds=settings.agents.warm_minutes * 60.0, pass_env=settings.agents.pass_env,
             secrets=(settings.telegram_token,),
         )
+        self.codex = Codex(
+            codex_command, home=paths.home, run=run, environment=environment, parallel=config.agents_parallel(settings),
+            pass_env=settings.agents.pass_env, secrets=(settings.telegram_token,),
+        )
+        agents: dict[str, Agent] = {"claude": self.agent, "codex": self.codex}
+        pass_env, secrets = settings.agents.pass_env, (settings.telegram_token,)
+        self._sign_ins = SignIns({
+            "claude": Auth(command, variables=plain_environment(environment, pass_env=pass_env)),
+            "codex": CodexAuth(codex_command, variables=codex_environment(environment, pass_env=pass_env, secrets=secrets)),
+        })
+        self._models = Models(paths.codex_models, self._list_codex_models)
+        catalogue = Catalogue(self._models)
+        choices = Choices(settings, sessions, self._state_file, catalogue, self._sign_ins)
         board = Board(StreamViews(self.sender, settings.streaming), self.sender, self.ledger)
         mode = permission_mode(settings, environment)
-        turns = Turns(settings, paths.workspace, self.ledger, sessions, self.agent, board, permission_mode=mode)
+        turns = Turns(settings, paths.workspace, self.ledger, sessions, agents, choices, self._sign_ins, board, permission_mode=mode)
         released: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
-        auth = Auth(command, variables=plain_environment(environment, pass_env=settings.agents.pass_env))
         desk = Desk(
-            settings, paths.workspace, mode, self.ledger, sessions, self.agent, auth, turns, board, released, time.monotonic()
+            settings, paths.workspace, mode, self.ledger, sessions, agents, self._sign_ins, catalogue, choices, turns, board, released,
+            time.monotonic(),
         )
         self._turns, self._released = turns, released
         router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns, board)
@@ -114,6 +136,7 @@ class App:
         stack.callback(self.sender.stop)
         stack.callback(self.sender.flush, FLUSH_GRACE)
         stack.callback(self.agent.close)
+        stack.callback(self.codex.close)
         self.dispatch.start()
         stack.callback(self.dispatch.stop, grace=TURN_GRACE)
         stack.callback(self._turns.close)
@@ -158,6 +181,9 @@ class App:
         for one in stored:
             self._released.put(one)
 
+    def _list_codex_models(self) -> Mapping[str, object]:
+        return self.codex.ask("model/list", {}, timeout=MODELS_WAIT)
+
     def _housekeep(self) -> None:
         """The slow and regular work: the menu, idle agents, old rows."""
         now = time.monotonic()
@@ -168,6 +194,8 @@ class App:
             self.ledger.purge()
             self._purge_at = now + PURGE_EVERY
         self.agent.evict_idle()
+        self._sign_ins.refresh()
+        self._models.list()
         self._stopping.wait(HOUSEKEEPING)
 
     def _report_damage(self) -> None:

@@ -180,7 +180,7 @@ class Settings:
         (), "Groups in which they may do so", low=-MAX_ID, high=-1,
         accepted="a list of group numbers, which are negative: [-1001234567890]",
     )
-    provider: str = _key("claude", "Which agent answers", choices=("claude",))
+    provider: str = _key("claude", "Which agent answers", choices=("claude", "codex"))
     model: str = _key(
         "opus", "The model, as the agent's own command line names it", pattern=r"[\w.:/@\[\]-]+", accepted='a model name, such as "opus"'
     )

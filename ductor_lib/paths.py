@@ -43,6 +43,10 @@ class Paths:
         return self.home / "logs" / "agent.log"
 
     @property
+    def codex_models(self) -> Path:
+        return self.home / "config" / "codex_models.json"
+
+    @property
     def workspace(self) -> Path:
         return self.home / "workspace"
 

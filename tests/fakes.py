@@ -19,6 +19,8 @@ from ductor_lib.paths import Paths
 
 ROOT = Path(__file__).parent.parent
 AGENT = (sys.executable, "-m", "ductor_lib.demo.agent")
+CODEX = (sys.executable, "-m", "ductor_lib.demo.codex_agent")
+NO_CODEX = ("there-is-no-codex",)
 OWNER = 42
 SOON = 20.0  # seconds; a bound for what takes milliseconds, never a pause
 
@@ -44,18 +46,20 @@ class Bot:
     """A running bot. Enter it to start; `restart` leaves it and starts another on the same home."""
 
     def __init__(
-        self, folder: Path, *, command: tuple[str, ...] = AGENT, telegram: LoopbackTelegram | None = None, **overrides: object
+        self, folder: Path, *, command: tuple[str, ...] = AGENT, codex: tuple[str, ...] = NO_CODEX,
+        telegram: LoopbackTelegram | None = None, **overrides: object,
     ) -> None:
         self.folder = folder
         self.paths = Paths(folder / "home")
         self._stack = ExitStack()
         self.telegram = telegram or self._stack.enter_context(LoopbackTelegram())
         self._command = command
+        self._codex = codex
         self._settings = settings_for(self.telegram, **overrides)
         self.app = self._build()
 
     def _build(self) -> App:
-        return App(self._settings, self.paths, environment=environment_for(self.folder), command=self._command)
+        return App(self._settings, self.paths, environment=environment_for(self.folder), command=self._command, codex_command=self._codex)
 
     def __enter__(self) -> Bot:
         self.app.__enter__()

@@ -15,11 +15,12 @@ ALWAYS = (  # the aliases that Claude Code takes whatever it lists
     Model("sonnet", "Sonnet", CLAUDE_EFFORTS, "high", is_default=False),
     Model("haiku", "Haiku", (), "", is_default=False),
 )
+PROVIDERS = ("claude", "codex")
 SMALL = ("haiku", "sonnet")  # what stands for the smallest model of the other CLI
 
 
 class Listed(Protocol):
-    """A list of models that may be asked for again and again (codex_models.Models, claude_models.Models)."""
+    """A list of models that may be asked for again and again."""
 
     def list(self) -> tuple[Model, ...]: ...
 
@@ -35,20 +36,17 @@ class Offer:
 class Catalogue:
     """The models of both CLIs. Any thread; may take some seconds when a list has to be asked for."""
 
-    def __init__(self, claude: Listed, codex: Listed) -> None:
-        self._lists = {"claude": claude, "codex": codex}
+    def __init__(self, codex: Listed) -> None:
+        self._codex = codex
 
     def models(self, provider: str) -> tuple[Model, ...]:
-        """What a provider offers; Claude's three aliases come first."""
-        listed = self._lists[provider].list()
-        if provider == "codex":
-            return listed
-        return (*ALWAYS, *(model for model in listed if model.id not in {known.id for known in ALWAYS}))
+        """What a provider offers; Claude's aliases first."""
+        return ALWAYS if provider == "claude" else self._codex.list()
 
     def find(self, name: str) -> Offer | None:
         """The model of that name; a provider's name stands for its default model. Upper and lower case are the same."""
         wanted = name.casefold()
-        for provider in self._lists:
+        for provider in PROVIDERS:
             if wanted == provider:
                 return self.default(provider)
             for model in self.models(provider):
@@ -76,8 +74,8 @@ class Catalogue:
 
     def nearest(self, name: str) -> tuple[str, ...]:
         """Up to three names that look like it."""
-        names = [model.id for provider in self._lists for model in self.models(provider)]
-        return tuple(difflib.get_close_matches(name.casefold(), [*names, *self._lists], n=3, cutoff=0.4))
+        names = [model.id for provider in PROVIDERS for model in self.models(provider)]
+        return tuple(difflib.get_close_matches(name.casefold(), [*names, *PROVIDERS], n=3, cutoff=0.4))
 
 
 def smallest(models: Sequence[Model]) -> Model:

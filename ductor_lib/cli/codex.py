@@ -59,7 +59,7 @@ class Codex:
         self._secrets = secrets
         self._now = now
         self._places = Places(parallel)
-        self._stops = Stops(now)
+        self._stops = Stops()
         self._servers = Servers(self._start_server)
         self._exec = CodexExec(
             command, home=home, run=run, environment=environment, pass_env=pass_env, secrets=secrets, parallel=parallel, now=now

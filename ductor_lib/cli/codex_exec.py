@@ -161,7 +161,7 @@ class CodexExec:
         self._secrets = secrets
         self._now = now
         self._places = Places(parallel)
-        self._stops = Stops(now)
+        self._stops = Stops()
         self._lock = threading.Lock()
         self._spent: dict[str, Tokens] = {}  # by thread, as far as its turns ran here
 

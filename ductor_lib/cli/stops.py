@@ -10,10 +10,9 @@ from ductor_lib.cli.turn import Stop
 
 
 class Stops:
-    """The open turns of an agent. Any thread. `now` is in seconds."""
+    """The open turns of an agent. Any thread."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self) -> None:
         self._changed = threading.Condition()
         self._open: dict[str, dict[Stop, Callable[[], None]]] = {}
         self._closed = False
@@ -21,7 +20,7 @@ class Stops:
     @contextmanager
     def open(self, conversation: str) -> Iterator[Stop]:
         """A turn, from its beginning to its end. After `close` it is born with the wish to stop."""
-        stop = Stop(self._now)
+        stop = Stop()
         with self._changed:
             if self._closed:
                 stop.wish("stopped")

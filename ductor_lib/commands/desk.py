@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ductor_lib.cli.auth import Auth
+from ductor_lib.cli.catalogue import Catalogue
+from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.config import Settings
 from ductor_lib.messages import Incoming
+from ductor_lib.orchestrator.choices import Choices
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.turns import Turns
 from ductor_lib.ports import Agent, Views
@@ -24,8 +27,10 @@ class Desk:
     permission_mode: str
     ledger: Ledger
     sessions: Sessions
-    agent: Agent
-    auth: Auth
+    agents: Mapping[str, Agent]
+    sign_ins: SignIns
+    catalogue: Catalogue
+    choices: Choices
     turns: Turns
     views: Views
     released: queue.SimpleQueue[Incoming | None]

@@ -11,8 +11,9 @@ from ductor_lib.orchestrator.words import count
 
 def new(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """/new: the next message begins a fresh session of the active agent. Runs first in its lane, after the turn it ended."""
-    desk.sessions.reset(item.lane, desk.agent.name, desk.cwd)
-    desk.agent.release(item.lane)
+    provider = desk.choices.of(item.lane).provider
+    desk.sessions.reset(item.lane, provider, desk.cwd)
+    desk.agents[provider].release(item.lane)
     waiting = len(desk.ledger.waiting(item.lane))
     kept = f" {count(waiting, 'waiting message')} will run in it." if waiting else ""
     return [Reply(item.chat, f"🆕 Fresh session.{kept}")]

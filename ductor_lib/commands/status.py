@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from ductor_lib.cli.auth import CLIS
 from ductor_lib.commands.desk import Desk
 from ductor_lib.messages import Incoming, Reply
+from ductor_lib.orchestrator.choices import how_to_sign_in
 from ductor_lib.orchestrator.words import age, count, first_line
 
 
@@ -28,8 +30,10 @@ def _now(desk: Desk, item: Incoming) -> list[str]:
 
 
 def _session(desk: Desk, item: Incoming) -> list[str]:
-    settings, bucket = desk.settings, desk.sessions.peek(item.lane, desk.agent.name, desk.cwd)
-    lines = [f"**Agent** {desk.agent.name}, {settings.model}, effort {settings.reasoning_effort}, {desk.permission_mode}"]
+    choice = desk.choices.of(item.lane)
+    bucket = desk.sessions.peek(item.lane, choice.provider, desk.cwd)
+    effort = f", effort {choice.effort}" if choice.effort else ""
+    lines = [f"**Agent** {CLIS[choice.provider].title}, {choice.model}{effort}, {desk.permission_mode}"]
     if bucket is None:
         return [*lines, "**Session** none yet: the next message begins one"]
     since = time.time()
@@ -41,9 +45,6 @@ def _session(desk: Desk, item: Incoming) -> list[str]:
 
 
 def _machine(desk: Desk) -> list[str]:
-    state = desk.auth.state()
-    signed = "signed in" if state.signed_in else "not signed in" if state.installed else "not installed"
-    return [
-        f"**Claude Code** {state.version or ''} {signed}".replace("  ", " "),
-        f"**Machine** {count(len(desk.agent.processes()), 'agent process')}, up {age(time.monotonic() - desk.started)}",
-    ]
+    processes = sum(len(agent.processes()) for agent in desk.agents.values())
+    lines = [how_to_sign_in(provider, desk.sign_ins.state(provider)) for provider in desk.sign_ins.providers()]
+    return [*lines, f"**Machine** {count(processes, 'agent process')}, up {age(time.monotonic() - desk.started)}"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ductor_lib import __version__
-from ductor_lib.cli.auth import AuthState, sentence
 from ductor_lib.commands.desk import Desk
 from ductor_lib.messages import Button, Incoming, Reply
+from ductor_lib.orchestrator.choices import how_to_sign_in
 
 QUICK_START = (
     Button("What can you do here?", "Tell me in ten lines what you can do for me on this machine, with an example for each."),
@@ -18,21 +18,13 @@ QUICK_START = (
 
 def start(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """/start: a welcome that says plainly whether everything is ready."""
+    states = "\n".join(how_to_sign_in(provider, desk.sign_ins.state(provider)) for provider in desk.sign_ins.providers())
     text = (
-        "👋 **I am ductor.** What you write here goes to Claude Code on your own machine, and its answer comes back while it is"
+        "👋 **I am ductor.** What you write here goes to Claude Code or Codex on your own machine, and the answer comes back while it is"
         " written.\n\n"
-        f"{signed_in(desk.auth.state())}\n\n/stop ends what runs, /new starts afresh, /help lists the rest."
+        f"{states}\n\n/stop ends what runs, /new starts afresh, /help lists the rest."
     )
     return [Reply(item.chat, text, buttons=tuple((button,) for button in QUICK_START))]
-
-
-def signed_in(state: AuthState) -> str:
-    """One line about the agent's sign-in."""
-    if not state.installed:
-        return f"❌ {sentence('not_installed')}"
-    if not state.signed_in:
-        return f"❌ {sentence('not_signed_in')}"
-    return f"✅ Claude Code {state.version} is signed in ({state.method})."
 
 
 def info(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from ductor_lib.cli.auth import CLIS, AuthState
 from ductor_lib.cli.catalogue import Catalogue, Offer
+from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.config import Settings
 from ductor_lib.messages import Incoming
 from ductor_lib.orchestrator import directives
@@ -17,12 +16,6 @@ from ductor_lib.session import Sessions
 from ductor_lib.storage import JsonFile
 
 DEFAULT = "default_choice"  # in state.json
-
-
-class SignedIn(Protocol):
-    """Says whether a CLI is there and signed in; at most a minute old."""
-
-    def state(self) -> AuthState: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +33,13 @@ class Choices:
     """Remembers choices and resolves them. Any thread; may take some seconds when a CLI has to be asked."""
 
     def __init__(
-        self, settings: Settings, sessions: Sessions, state: JsonFile, catalogue: Catalogue, signed_in: Mapping[str, SignedIn]
+        self, settings: Settings, sessions: Sessions, state: JsonFile, catalogue: Catalogue, sign_ins: SignIns
     ) -> None:
         self._settings = settings
         self._sessions = sessions
         self._state = state
         self._catalogue = catalogue
-        self._signed_in = signed_in
+        self._sign_ins = sign_ins
 
     def of(self, conversation: str) -> Choice:
         """What was chosen for a conversation, else the default."""
@@ -76,11 +69,14 @@ class Choices:
 
     def resolve(self, choice: Choice) -> Resolved:
         """Who runs it now. Moves to the other CLI when the wanted one is missing or not signed in and the other is."""
-        able = [provider for provider, auth in self._signed_in.items() if auth.state().signed_in]
+        states = {provider: self._sign_ins.state(provider) for provider in self._sign_ins.providers()}
+        able = [provider for provider, state in states.items() if state.signed_in]
         if choice.provider in able:
             return Resolved(choice)
+        if not able and states[choice.provider].method == "rejected":  # it may have been renewed: only a turn can tell
+            return Resolved(choice)
         if not able:
-            return Resolved(None, "\n".join(how_to_sign_in(provider, self._signed_in[provider].state()) for provider in self._signed_in))
+            return Resolved(None, "\n".join(how_to_sign_in(provider, state) for provider, state in states.items()))
         found = self._catalogue.find(choice.model)
         instead = self._catalogue.counterpart(found, able[0]) if found else self._catalogue.default(able[0])
         if instead is None:
@@ -101,6 +97,8 @@ def how_to_sign_in(provider: str, state: AuthState) -> str:
     cli = CLIS[provider]
     if not state.installed:
         return f"❌ {cli.title} is not installed: `{cli.install}`, then `{cli.login}`."
+    if state.method == "rejected":
+        return f"❌ {cli.title}'s sign-in was refused: run `{cli.login}` on the machine."
     if not state.signed_in:
         return f"❌ {cli.title} is not signed in: run `{cli.login}` on the machine."
     return f"✅ {cli.title} {state.version} is signed in ({state.method})."

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from ductor_lib import logs, security
 from ductor_lib.cli.auth import CLIS
+from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.config import Settings
 from ductor_lib.events import Event, Finished, Started
 from ductor_lib.messages import Incoming, Reply
@@ -64,7 +65,7 @@ class Turns:
 
     def __init__(
         self, settings: Settings, cwd: Path, ledger: Ledger, sessions: Sessions, agents: Mapping[str, Agent], choices: Choices,
-        views: Views, *, permission_mode: str, clock: Callable[[], float] = time.monotonic,
+        sign_ins: SignIns, views: Views, *, permission_mode: str, clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._cwd = cwd
@@ -72,6 +73,7 @@ class Turns:
         self._sessions = sessions
         self._agents = agents
         self._choices = choices
+        self._sign_ins = sign_ins
         self._views = views
         self._permission_mode = permission_mode
         self._clock = clock
@@ -223,6 +225,10 @@ class Turns:
                 item.lane, agent.name, self._cwd, session_id=session_id, messages=1 if counted else 0, cost=finished.cost,
                 tokens_in=finished.tokens_in, tokens_out=finished.tokens_out,
             )
+        if finished.error == "not_signed_in":
+            self._sign_ins.rejected(agent.name)
+        elif counted:
+            self._sign_ins.accepted(agent.name)
         log.info("turn finished provider=%s seconds=%.1f outcome=%s error=%s", record.provider, seconds, record.outcome, record.error)
 
     def _close(self, item: Incoming, replies: list[Reply], record: TurnRecord | None, *, state: str = "done") -> None:
