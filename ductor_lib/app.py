@@ -23,6 +23,7 @@ from ductor_lib.bot.updates import Access
 from ductor_lib.cli import sweep
 from ductor_lib.cli.auth import Auth
 from ductor_lib.cli.catalogue import Catalogue
+from ductor_lib.cli.claude_models import ClaudeModels
 from ductor_lib.cli.codex import Codex
 from ductor_lib.cli.codex_auth import CodexAuth
 from ductor_lib.cli.codex_models import Models
@@ -103,7 +104,9 @@ class App:
             "codex": CodexAuth(codex_command, variables=codex_environment(environment, pass_env=pass_env, secrets=secrets)),
         })
         self._models = Models(paths.codex_models, self._list_codex_models)
-        catalogue = Catalogue(self._models)
+        variables = plain_environment(environment, pass_env=pass_env, secrets=secrets)
+        self._claude_models = ClaudeModels(command, cwd=paths.home, variables=variables)
+        catalogue = Catalogue(self._claude_models, self._models)
         choices = Choices(settings, sessions, self._state_file, catalogue, self._sign_ins)
         board = Board(StreamViews(self.sender, settings.streaming), self.sender, self.ledger)
         mode = permission_mode(settings, environment)
@@ -196,6 +199,7 @@ class App:
         self.agent.evict_idle()
         self._sign_ins.refresh()
         self._models.list()
+        self._claude_models.refresh()
         self._stopping.wait(HOUSEKEEPING)
 
     def _report_damage(self) -> None:

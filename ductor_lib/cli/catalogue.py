@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ductor_lib.cli.codex_models import Model
+from ductor_lib.ports import Choice
 
 CLAUDE_EFFORTS = ("low", "medium", "high", "xhigh", "max")
+EFFORTS = ("none", "minimal", *CLAUDE_EFFORTS)  # the words that are efforts whatever is listed
 ALWAYS = (  # the aliases that Claude Code takes whatever it lists
     Model("opus", "Opus", CLAUDE_EFFORTS, "high", is_default=True),
     Model("sonnet", "Sonnet", CLAUDE_EFFORTS, "high", is_default=False),
@@ -32,16 +34,22 @@ class Offer:
     provider: str
     model: Model
 
+    def choice(self, effort: str) -> Choice:
+        """This model with an effort that it knows: the wanted one, else its default."""
+        model = self.model
+        return Choice(self.provider, model.id, effort if effort in model.efforts else model.default_effort)
+
 
 class Catalogue:
-    """The models of both CLIs. Any thread; may take some seconds when a list has to be asked for."""
+    """The models of both CLIs. Any thread; may take some seconds when Codex's list has to be asked for."""
 
-    def __init__(self, codex: Listed) -> None:
+    def __init__(self, claude: Listed, codex: Listed) -> None:
+        self._claude = claude
         self._codex = codex
 
     def models(self, provider: str) -> tuple[Model, ...]:
         """What a provider offers; Claude's aliases first."""
-        return ALWAYS if provider == "claude" else self._codex.list()
+        return with_aliases(self._claude.list()) if provider == "claude" else self._codex.list()
 
     def find(self, name: str) -> Offer | None:
         """The model of that name; a provider's name stands for its default model. Upper and lower case are the same."""
@@ -49,10 +57,21 @@ class Catalogue:
         for provider in PROVIDERS:
             if wanted == provider:
                 return self.default(provider)
-            for model in self.models(provider):
-                if wanted in (model.id.casefold(), model.name.casefold()):
-                    return Offer(provider, model)
+            models = self.models(provider)
+            named = [model for model in models if wanted == model.id.casefold()]  # first: two may be shown by one name
+            named += [model for model in models if wanted == model.name.casefold()]
+            if named:
+                return Offer(provider, named[0])
         return None
+
+    def behind(self, choice: Choice) -> Offer:
+        """The model of a choice; one that is not listed (from the settings, or not any more) is taken to know every effort."""
+        found = next((model for model in self.models(choice.provider) if model.id == choice.model), None)
+        return Offer(choice.provider, found or Model(choice.model, choice.model or "its own default", EFFORTS, "", is_default=False))
+
+    def is_effort(self, word: str) -> bool:
+        """Whether a word in lower case is an effort, be it of another model."""
+        return word in EFFORTS or any(word in model.efforts for provider in PROVIDERS for model in self.models(provider))
 
     def default(self, provider: str) -> Offer | None:
         """The provider's own default; None when it lists nothing."""
@@ -76,6 +95,13 @@ class Catalogue:
         """Up to three names that look like it."""
         names = [model.id for provider in PROVIDERS for model in self.models(provider)]
         return tuple(difflib.get_close_matches(name.casefold(), [*names, *PROVIDERS], n=3, cutoff=0.4))
+
+
+def with_aliases(listed: Sequence[Model]) -> tuple[Model, ...]:
+    """Claude's aliases, with the efforts that Claude Code lists for them, then what else it lists."""
+    known = {model.id: model for model in listed}
+    aliases = tuple(replace(known.pop(alias.id, alias), name=alias.name, is_default=alias.is_default) for alias in ALWAYS)
+    return *aliases, *known.values()
 
 
 def smallest(models: Sequence[Model]) -> Model:

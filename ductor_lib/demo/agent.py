@@ -25,6 +25,14 @@ VERSION = "9.9.9 (Claude Code, scripted agent)"
 SWITCHES = {"-p", "--print", "--verbose", "--include-partial-messages", "--replay-user-messages", "--dangerously-skip-permissions"}
 EFFORTS = {"low", "medium", "high", "xhigh", "max"}
 MODES = {"default", "acceptEdits", "plan", "dontAsk", "auto", "bypassPermissions"}
+LEVELS = ["low", "medium", "high", "xhigh", "max"]
+MODELS = [  # what `initialize` lists, in the form of the real one
+    {"value": "default", "displayName": "Default (recommended)", "supportsEffort": True, "supportedEffortLevels": LEVELS},
+    {"value": "opus", "displayName": "Opus", "supportsEffort": True, "supportedEffortLevels": LEVELS},
+    {"value": "opus[1m]", "displayName": "Opus (1M context)", "supportsEffort": True, "supportedEffortLevels": LEVELS[:3]},
+    {"value": "sonnet", "displayName": "Sonnet", "supportsEffort": True, "supportedEffortLevels": LEVELS},
+    {"value": "haiku", "displayName": "Haiku"},
+]
 BACKGROUND_SECONDS = 5.0  # what the real one grants background tasks at the end of its input
 
 
@@ -166,7 +174,8 @@ class Program:
                 self.stream.interrupted.set()
         if given.get("subtype") == "set_model":
             self.stream.model = str(given.get("model"))
-        self.stream.emit("control_response", response={"subtype": "success", "request_id": raw.get("request_id"), "response": {}})
+        told = {"models": MODELS} if given.get("subtype") == "initialize" else {}
+        self.stream.emit("control_response", response={"subtype": "success", "request_id": raw.get("request_id"), "response": told})
 
     def user_turn(self, messages: list[dict[str, object]]) -> None:
         """All prompts that wait become one turn, as with the real one."""
