@@ -59,7 +59,8 @@ class Choice:
 class TurnRequest:
     """One prompt for an agent. `conversation` is the lane; one process at a time serves it.
 
-    `session_id` is resumed when `resume` is true, else begun under that id. `prompt` goes over stdin, never argv.
+    `session_id` is resumed when `resume` is true, else begun under that id: empty, or with `fork_of` as a copy of that
+    other session, which stays as it is. `prompt` goes over stdin, never argv.
     `instructions` is appended to the agent's system prompt. `parameters` are more arguments for the CLI.
     Seconds: `timeout` for the whole turn, `silence` without any sign of life while no tool runs.
     """
@@ -79,6 +80,7 @@ class TurnRequest:
     max_turns: int = 0
     max_budget_usd: float = 0.0
     parameters: tuple[str, ...] = ()
+    fork_of: str = ""
 
 
 class Agent(Protocol):

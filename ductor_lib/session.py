@@ -32,7 +32,8 @@ LARGEST = 1e15  # no count and no time is larger; what is, is not a number we wr
 class Bucket:
     """One session of one provider in one working directory. Times in unix seconds, cost in USD.
 
-    `started` is false until the agent has really begun under the id: only then can the session be resumed.
+    `started` is false until the agent has really begun under the id: only then can the session be resumed. Until then
+    `fork_of` may name another session that it begins as a copy of.
     """
 
     session_id: str
@@ -43,6 +44,7 @@ class Bucket:
     created: float
     last_active: float
     started: bool
+    fork_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Sessions:
             reason = self._rules.stale(bucket, self._now())
             if not reason:
                 return bucket, None
-        fresh = self.replace(conversation, provider, cwd)
+        fresh = self.replace(conversation, provider, cwd, fork_of=bucket.fork_of if bucket else "")
         log.info("session begun conversation=%s provider=%s reason=%s", conversation, provider, reason or "new")
         return fresh, reason
 
@@ -138,7 +140,7 @@ class Sessions:
         bucket = self.peek(conversation, provider, cwd)
         if bucket and bucket.started and bucket.session_id == session_id:
             return
-        self._update(conversation, provider, cwd, session_id, lambda bucket: dataclasses.replace(bucket, started=True))
+        self._update(conversation, provider, cwd, session_id, lambda bucket: dataclasses.replace(bucket, started=True, fork_of=""))
 
     def record(
         self,
@@ -178,9 +180,12 @@ class Sessions:
             buckets = _find(data, parents)
             return bool(buckets and buckets.pop(folder, None))
 
-    def replace(self, conversation: str, provider: str, cwd: Path) -> Bucket:
-        """Begin anew under a new id, stored before this returns; also for a session that the provider has lost."""
-        bucket = _begin(self._new_id(), self._now())
+    def replace(self, conversation: str, provider: str, cwd: Path, *, fork_of: str = "") -> Bucket:
+        """Begin anew under a new id, stored before this returns; also for a session that the provider has lost.
+
+        With `fork_of` it begins as a copy of that session.
+        """
+        bucket = dataclasses.replace(_begin(self._new_id(), self._now()), fork_of=fork_of)
         *parents, folder = _keys(conversation, provider, cwd)
         with self._file.change() as data:
             _make(data, parents)[folder] = asdict(bucket)
@@ -258,6 +263,7 @@ def _bucket(entry: dict[str, object], now: float) -> Bucket | None:
         created=_number(entry.get("created"), last_active),
         last_active=last_active,
         started=entry.get("started") is not False,
+        fork_of=fork_of if isinstance(fork_of := entry.get("fork_of"), str) and entry.get("started") is False else "",
     )
 
 

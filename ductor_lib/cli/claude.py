@@ -65,10 +65,12 @@ def argv(command: Sequence[str], request: TurnRequest, *, resume: bool) -> list[
         "--max-budget-usd": f"{request.max_budget_usd:g}" if request.max_budget_usd > 0 else "",  # 0 crashes the CLI
         "--append-system-prompt": shorten(request.instructions),
         "--disallowedTools": ",".join(UNWANTED),
-        "--resume" if resume else "--session-id": request.session_id,
+        "--session-id": "" if resume else request.session_id,
+        "--resume": request.session_id if resume else request.fork_of,
     }
     given = [word for name, value in settings.items() if value for word in (name, value)]
-    return [*command, *STREAMING, *given, *request.parameters]
+    copy = ["--fork-session"] if request.fork_of and not resume else []
+    return [*command, *STREAMING, *given, *copy, *request.parameters]
 
 
 def shorten(instructions: str, limit: int = INSTRUCTION_BYTES) -> str:

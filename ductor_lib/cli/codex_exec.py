@@ -41,7 +41,7 @@ class ExecTurn:
         self, command: Sequence[str], request: TurnRequest, stop: Stop, *, environment: Mapping[str, str], secrets: Sequence[str],
         spent: Tokens | None, now: Callable[[], float],
     ) -> None:  # fmt: skip
-        self.parser = ExecParser(session_id=request.session_id, model=request.model, spent=spent if request.resume else Tokens())
+        self.parser = ExecParser(session_id=request.session_id, model=request.model, spent=spent if request.resume else None if request.fork_of else Tokens())
         self.finished: Finished | None = None
         self._request = request
         self._stop = stop
@@ -188,7 +188,8 @@ class CodexExec:
         self, request: TurnRequest, stop: Stop, alarm: Callable[[Callable[[], None]], None]
     ) -> Generator[Event, None, Finished]:
         """One turn for who keeps places and stops himself; `alarm` is given what wakes the turn to look at its Stop."""
-        if request.resume and not THREAD_ID.fullmatch(request.session_id):
+        wanted = request.session_id if request.resume else request.fork_of
+        if wanted and not THREAD_ID.fullmatch(wanted):
             return Finished("", request.session_id, "failed", error="unknown_session")
         marker = mark(self._run, request.conversation)
         variables = agent_environment(self._variables, home=self._home, marker=marker, chat=request.chat)

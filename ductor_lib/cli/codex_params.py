@@ -57,9 +57,8 @@ def exec_argv(command: Sequence[str], request: TurnRequest) -> list[str]:
     model = ["-m", request.model] if request.model else []
     place = ["-C", str(request.cwd), "-s", sandbox(request.permission_mode)]
     words = [*command, "exec", "--color", "never", *place, *model, *overrides, *request.parameters]
-    resume = ["resume"] if request.resume else []  # knows only these two options: the others stand before it
-    known = [request.session_id] if request.resume else []
-    return [*words, *resume, "--json", "--skip-git-repo-check", *known, "-"]
+    session = ["resume", request.session_id] if request.resume else ["fork", request.fork_of] if request.fork_of else []
+    return [*words, *session[:1], "--json", "--skip-git-repo-check", *session[1:], "-"]  # the subcommands know only these two options
 
 
 def toml_string(text: str) -> str:
@@ -74,7 +73,7 @@ def hello() -> Params:
 
 
 def thread_settings(request: TurnRequest, marker: str) -> Params:
-    """What is fixed while a thread is loaded; the same for `thread/start` and `thread/resume`.
+    """What is fixed while a thread is loaded; the same for `thread/start`, `thread/resume` and `thread/fork`.
 
     Commands of the thread carry the conversation's own mark and facts, which the shared server cannot have.
     """

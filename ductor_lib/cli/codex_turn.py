@@ -46,7 +46,7 @@ class CodexTurn:
         self.thread = ""
         self.new = not limits.resume  # the thread is begun here
         self.taken = False  # the server has accepted the prompt
-        self.parser = TurnParser(session_id=limits.session_id, spent=spent if limits.resume else Tokens())
+        self.parser = TurnParser(session_id=limits.session_id, spent=spent if limits.resume else None if limits.fork_of else Tokens())
         self.finished: Finished | None = None
         self._server = server
         self._limits = limits
@@ -102,6 +102,9 @@ class CodexTurn:
 
     def _open(self) -> Iterator[Event]:
         """Ask for the thread, unless it is loaded as it must be: what it was loaded with stays until it is unloaded."""
+        if self.new and self._limits.fork_of:  # its sum of tokens begins with the original's
+            self._ask("thread/fork", {**self._settings, "threadId": self._limits.fork_of, "excludeTurns": True}, self._opened)
+            return
         if self.new:
             self._ask("thread/start", self._settings, self._opened)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -55,7 +56,7 @@ class ClaudePool:
         self.own_turns = self._own.announced
         self._changed = threading.Condition()
         self._stops: dict[str, list[Stop]] = {}  # of turns that run or wait, by conversation
-        self._unborn: set[str] = set()  # sessions whose first turn may have ended before the CLI had written anything
+        self._unborn: dict[str, str] = {}  # sessions whose first turn may have ended before the CLI had written anything: what they copy
         self._closed = False
 
     def turn(self, request: TurnRequest) -> Iterator[Event]:
@@ -64,7 +65,8 @@ class ClaudePool:
         A generator that is closed early ends its process.
         """
         if not request.resume:
-            self._unborn.add(request.session_id)
+            self._unborn[request.session_id] = request.fork_of
+        request = dataclasses.replace(request, fork_of=self._unborn.get(request.session_id, ""))
         if detail := refusal(request.prompt):
             yield Finished("", request.session_id, "failed", error="refused", detail=detail)
             return
@@ -171,7 +173,7 @@ class ClaudePool:
         elif stop.reason is not None and turn.tool_began:
             process.sweep(turn.begun)
         if finished is not None and (turn.taken or finished.outcome == "done"):
-            self._unborn.discard(process.session_id)
+            self._unborn.pop(process.session_id, None)
         queued = stop.reason is not None and not turn.taken and process.tasks.seen  # the prompt may still wait in there
         spoilt = finished is None or finished.error in SPOILING or queued
         if self._keeper.settle(process, spoilt=spoilt):

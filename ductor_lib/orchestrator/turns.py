@@ -143,7 +143,7 @@ class Turns:
                 log.warning("input suspicious patterns=%s", ",".join(suspects))
             job = Job(item, running, agent, resolved.choice, bucket)
             told = self._tell(job)
-            if told.finished and told.finished.error == "unknown_session" and bucket.started and item.kind != "agent":
+            if told.finished and told.finished.error == "unknown_session" and (bucket.started or bucket.fork_of) and item.kind != "agent":
                 job = replace(job, bucket=self._sessions.replace(item.lane, agent.name, self._cwd))
                 notes = (NEW_SESSION.format(cli=CLIS[agent.name].title),)
                 told = self._tell(job)
@@ -193,7 +193,7 @@ class Turns:
             resume=job.bucket.started, model=choice.model, effort=choice.effort, cwd=self._cwd,
             instructions=prompts.instructions(item.chat), permission_mode=self._permission_mode, timeout=settings.cli_timeout,
             silence=settings.agents.silence_timeout, max_turns=settings.max_turns, max_budget_usd=settings.max_budget_usd,
-            parameters=parameters,
+            parameters=parameters, fork_of=job.bucket.fork_of,
         )
 
     def _finish(self, job: Job, told: Told, notes: tuple[str, ...]) -> None:
