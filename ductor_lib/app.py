@@ -40,6 +40,7 @@ from ductor_lib.messages import Chat, Incoming, Reply
 from ductor_lib.orchestrator.choices import Choices
 from ductor_lib.orchestrator.dispatch import Dispatch
 from ductor_lib.orchestrator.ledger import Ledger
+from ductor_lib.orchestrator.limits import Limits
 from ductor_lib.orchestrator.recovery import recover
 from ductor_lib.orchestrator.router import Router
 from ductor_lib.orchestrator.turns import Turns
@@ -110,11 +111,14 @@ class App:
         choices = Choices(settings, sessions, self._state_file, catalogue, self._sign_ins)
         board = Board(StreamViews(self.sender, settings.streaming), self.sender, self.ledger)
         mode = permission_mode(settings, environment)
-        turns = Turns(settings, paths.workspace, self.ledger, sessions, agents, choices, self._sign_ins, board, permission_mode=mode)
+        limits = Limits(settings, self.ledger, self._state_file)
+        turns = Turns(
+            settings, paths.workspace, self.ledger, sessions, agents, choices, self._sign_ins, limits, board, permission_mode=mode
+        )
         released: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
         desk = Desk(
-            settings, paths.workspace, mode, self.ledger, sessions, agents, self._sign_ins, catalogue, choices, turns, board, released,
-            time.monotonic(),
+            settings, paths.workspace, mode, self.ledger, sessions, agents, self._sign_ins, catalogue, choices, limits, turns, board,
+            released, time.monotonic(),
         )
         self._turns, self._released = turns, released
         router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns, board)

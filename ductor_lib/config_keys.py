@@ -117,6 +117,13 @@ class Streaming:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    daily_usd: float = _key(0.0, "USD of a day after which ductor asks before it begins another turn; 0: no limit", low=0, high=100_000)
+    daily_tokens: int = _key(0, "The same in tokens, those read and those written; 0: no limit", low=0, high=10_000_000_000)
+    turn_usd: float = _key(0.0, "USD of one turn of Claude; the smaller of this and max_budget_usd counts; 0: none", low=0, high=100_000)
+
+
+@dataclass(frozen=True, slots=True)
 class CliParameters:
     claude: tuple[str, ...] = _key((), "Further arguments of `claude`, one per item")
     codex: tuple[str, ...] = _key((), "Further arguments of `codex`, one per item")
@@ -208,6 +215,7 @@ class Settings:
     agents: Agents = Agents()
     inbox: Inbox = Inbox()
     streaming: Streaming = Streaming()
+    limits: Limits = Limits()
     cli_parameters: CliParameters = CliParameters()
     docker: Docker = Docker()
     heartbeat: Heartbeat = Heartbeat()

@@ -13,6 +13,7 @@ from ductor_lib.config import Settings
 from ductor_lib.messages import Incoming
 from ductor_lib.orchestrator.choices import Choices
 from ductor_lib.orchestrator.ledger import Ledger
+from ductor_lib.orchestrator.limits import Limits
 from ductor_lib.orchestrator.turns import Turns
 from ductor_lib.ports import Agent, Views
 from ductor_lib.session import Sessions
@@ -31,6 +32,7 @@ class Desk:
     sign_ins: SignIns
     catalogue: Catalogue
     choices: Choices
+    limits: Limits
     turns: Turns
     views: Views
     released: queue.SimpleQueue[Incoming | None]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ductor_lib.commands.desk import Desk
 from ductor_lib.messages import Button, Incoming, Reply
+from ductor_lib.orchestrator import limits
 from ductor_lib.orchestrator.recovery import question_of
 from ductor_lib.orchestrator.words import count, first_line
 
@@ -16,14 +17,15 @@ STALE = "That button is from an earlier time: nothing waits for it any more."
 def stop(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """/stop: end the running turn, drop what was sent before; what comes after it runs."""
     held = desk.ledger.held(item.lane)
+    limited = [other for other in desk.ledger.held(item.lane, state="limited") if other.id < item.id]
     dropped = desk.ledger.drop_before(item.id, item.lane)  # first: what begins after this can only be found running
     ended = desk.turns.end_turn(item.lane, before=item.id)
     desk.views.queue(item.chat)
     if not ended and not dropped:
         return [Reply(item.chat, "Nothing is running and nothing waits.")]
     parts = ["the running turn"] * ended + [f"{count(dropped, 'waiting message')} dropped"] * bool(dropped)
-    card = [Reply(item.chat, "", slot="held", closing=True)] if held else []  # its question is answered
-    return [*card, Reply(item.chat, f"⏹ Stopped: {', '.join(parts)}.")]
+    slots = ["held"] * bool(held) + [limits.question_of(other.id) for other in limited]  # their questions are answered
+    return [*(Reply(item.chat, "", slot=slot, closing=True) for slot in slots), Reply(item.chat, f"⏹ Stopped: {', '.join(parts)}.")]
 
 
 def interrupt(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:

@@ -14,6 +14,7 @@ from ductor_lib.orchestrator.outbox import Outbox
 from ductor_lib.orchestrator.schema import SCHEMA
 
 HISTORY_SECONDS = 48 * 3600.0  # closed rows and duplicates are known for two days; Telegram redelivers for one
+PENDING = "('waiting', 'held', 'limited')"
 COLUMNS = "id, key, chat, topic, user, kind, message_id, text, untrusted, callback, sent_at"
 
 
@@ -28,6 +29,19 @@ class TurnRecord:
     seconds: float
     outcome: str
     error: str
+    cost: float
+    tokens_in: int
+    tokens_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one model cost in one conversation over some time. `cost` in USD, 0 where there is no price."""
+
+    provider: str
+    model: str
+    lane: str
+    turns: int
     cost: float
     tokens_in: int
     tokens_out: int
@@ -79,13 +93,13 @@ class Ledger:
         with self._database.transaction() as cursor:
             changed = cursor.execute(
                 "UPDATE inbox SET text = ?, untrusted = ? WHERE chat = ? AND message_id = ? AND kind = 'message'"
-                " AND state IN ('waiting', 'held')",
+                f" AND state IN {PENDING}",
                 (edit.text, edit.untrusted, edit.chat.id, edit.message_id),
             ).rowcount
         return changed > 0
 
     def state(self, chat: Chat, message_id: int) -> str | None:
-        """What became of a message: waiting, held, running, done, interrupted, dropped, merged; None: unknown."""
+        """What became of a message: waiting, held, limited, running, done, interrupted, dropped, merged; None: unknown."""
         rows = self._database.rows(
             "SELECT state FROM inbox WHERE chat = ? AND message_id = ? AND kind = 'message' ORDER BY id DESC LIMIT 1", chat.id, message_id
         )
@@ -128,11 +142,11 @@ class Ledger:
 
     def cancel(self, item: int, lane: str) -> bool:
         """Drop one waiting item of the lane. False when it does not wait there any more."""
-        return self._close("id = ? AND lane = ? AND state IN ('waiting', 'held')", "dropped", item, lane) > 0
+        return self._close(f"id = ? AND lane = ? AND state IN {PENDING}", "dropped", item, lane) > 0
 
     def drop_before(self, item: int, lane: str) -> int:
         """Drop every message of the lane that waits and came before `item`; how many those were."""
-        return self._close("id < ? AND lane = ? AND state IN ('waiting', 'held') AND kind IN ('message', 'press')", "dropped", item, lane)
+        return self._close(f"id < ? AND lane = ? AND state IN {PENDING} AND kind IN ('message', 'press')", "dropped", item, lane)
 
     def queue(self, item: int) -> None:
         """The item waits behind another one of its lane. Not flushed: at the next start the order is found again."""
@@ -165,16 +179,25 @@ class Ledger:
         """The item is too old to run unasked."""
         self._close("id = ? AND state = 'waiting'", "held", item)
 
-    def held(self, lane: str | None = None) -> list[Incoming]:
-        """Messages on which a person has to decide, of one lane or of all."""
-        return self._items("state = 'held'") if lane is None else self._items("state = 'held' AND lane = ?", lane)
+    def limit(self, item: int, question: Reply) -> None:
+        """A limit is reached: put the item aside and ask a person, all or nothing. Nothing when it no longer waits."""
+        with self._database.transaction() as cursor:
+            changed = cursor.execute(
+                "UPDATE inbox SET state = 'limited', ended_at = ? WHERE id = ? AND state = 'waiting'", (self._now(), item)
+            ).rowcount
+            stored = self.outbox.put(cursor, [question] if changed else [])
+        self.outbox.announce(stored)
 
-    def release(self, lane: str, *, merge: bool) -> list[Incoming]:
-        """Let the held messages of a lane wait again; merged ones become the first, with all texts in order."""
-        held = self.held(lane)
+    def held(self, lane: str | None = None, *, state: str = "held") -> list[Incoming]:
+        """Messages on which a person has to decide, of one lane or of all: old ones, or with "limited" those a limit stopped."""
+        return self._items("state = ?", state) if lane is None else self._items("state = ? AND lane = ?", state, lane)
+
+    def release(self, lane: str, *, merge: bool = False, state: str = "held") -> list[Incoming]:
+        """Let the held (or "limited") messages of a lane wait again; merged ones become the first, with all texts in order."""
+        held = self.held(lane, state=state)
         with self._database.transaction() as cursor:
             cursor.executemany(
-                "UPDATE inbox SET state = 'waiting', queued = 0, ended_at = NULL WHERE id = ? AND state = 'held'", [(i.id,) for i in held]
+                "UPDATE inbox SET state = 'waiting', queued = 0, ended_at = NULL WHERE id = ? AND state = ?", [(i.id, state) for i in held]
             )
             if merge and held:
                 first, *others = held
@@ -196,6 +219,16 @@ class Ledger:
     def forget(self, item: int, lane: str) -> bool:
         """Leave an interrupted item as it is; once more after a crash that came before the answer. False when it runs again."""
         return self._close("id = ? AND lane = ? AND state IN ('interrupted', 'dropped')", "dropped", item, lane) > 0
+
+    # ── the books ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def spent(self, since: float, until: float) -> list[Spent]:
+        """What was spent on turns begun from `since` to before `until` (unix seconds), a row per conversation and model."""
+        rows = self._database.rows(
+            "SELECT provider, model, lane, COUNT(*) AS turns, SUM(cost) AS cost, SUM(tokens_in) AS tokens_in, SUM(tokens_out) AS tokens_out"
+            " FROM turns WHERE begun_at >= ? AND begun_at < ? GROUP BY provider, model, lane ORDER BY provider, model, lane", since, until
+        )
+        return [Spent(*row) for row in rows]
 
     def purge(self) -> None:
         """Forget closed rows after two days. Turns stay: they are the books."""

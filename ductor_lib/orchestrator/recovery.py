@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ductor_lib.messages import Button, Incoming, Reply
+from ductor_lib.orchestrator import limits
 from ductor_lib.orchestrator.dispatch import held_card
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.words import first_line
@@ -15,7 +16,8 @@ def recover(ledger: Ledger) -> list[Incoming]:
     cut, waiting = ledger.recover()
     # A card of waiting messages from the last run would stand there for ever: the lanes write new ones.
     cards = [Reply(chat, "", slot="queue", closing=True) for chat in ledger.outbox.holders("queue")]
-    ledger.interrupt(cut, [*(reply for item in cut for reply in report(item)), *cards, *undecided(ledger.held(), time.time())])
+    asked = (limits.question(item) for item in ledger.held(state="limited"))
+    ledger.interrupt(cut, [*(reply for item in cut for reply in report(item)), *cards, *undecided(ledger.held(), time.time()), *asked])
     return waiting
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 # inbox.state: waiting -> running -> done | interrupted;  waiting -> held (too old, a person decides) -> waiting;
-#              waiting | held -> dropped (cancelled or stopped) | merged (its text went into another row)
+#              waiting -> limited (a daily limit is reached, a person decides) -> waiting
+#              waiting | held | limited -> dropped (cancelled or stopped) | merged (its text went into another row)
 # outbox.state: open -> sent | dead (Telegram will never take it; reason says why)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -31,6 +32,7 @@ CREATE TABLE IF NOT EXISTS turns(
     id INTEGER PRIMARY KEY AUTOINCREMENT, inbox INTEGER NOT NULL, lane TEXT NOT NULL, provider TEXT NOT NULL,
     model TEXT NOT NULL, session_id TEXT NOT NULL, begun_at REAL NOT NULL, seconds REAL NOT NULL, outcome TEXT NOT NULL,
     error TEXT NOT NULL, cost REAL NOT NULL, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS turns_begun ON turns(begun_at);
 
 CREATE TABLE IF NOT EXISTS poison(
     update_id INTEGER PRIMARY KEY, raw TEXT NOT NULL, reason TEXT NOT NULL, kept_at REAL NOT NULL);

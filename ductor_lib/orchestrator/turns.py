@@ -24,6 +24,7 @@ from ductor_lib.orchestrator import prompts, recovery
 from ductor_lib.orchestrator.answers import SHUT_DOWN, STOPPED, Told, answer
 from ductor_lib.orchestrator.choices import Choices
 from ductor_lib.orchestrator.ledger import Ledger, TurnRecord
+from ductor_lib.orchestrator.limits import Limits, turn_budget
 from ductor_lib.orchestrator.recovery import slot_of
 from ductor_lib.ports import Agent, Choice, TurnRequest, Views
 from ductor_lib.session import Bucket, Reset, Sessions
@@ -65,7 +66,7 @@ class Turns:
 
     def __init__(
         self, settings: Settings, cwd: Path, ledger: Ledger, sessions: Sessions, agents: Mapping[str, Agent], choices: Choices,
-        sign_ins: SignIns, views: Views, *, permission_mode: str, clock: Callable[[], float] = time.monotonic,
+        sign_ins: SignIns, limits: Limits, views: Views, *, permission_mode: str, clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._cwd = cwd
@@ -74,6 +75,7 @@ class Turns:
         self._agents = agents
         self._choices = choices
         self._sign_ins = sign_ins
+        self._limits = limits
         self._views = views
         self._permission_mode = permission_mode
         self._clock = clock
@@ -87,10 +89,10 @@ class Turns:
         with self._lock:
             self._running[item.lane] = running
         try:
-            begun = self._insist(item, lambda: self._ledger.begin(item.id), "Your message is kept, but cannot begin")
-            if begun is None:  # cancelled while it waited
-                return
+            begun = self._insist(item, lambda: self._begin(item), "Your message is kept, but cannot begin")
             self._views.queue(item.chat)
+            if begun is None:  # cancelled while it waited, or a limit is reached
+                return
             self._turn(begun, running)
         except (sqlite3.OperationalError, OSError):  # the program ends before the disk has room: the ledger is right as it is
             log.exception("turn not stored item=%s", item.id)
@@ -124,6 +126,9 @@ class Turns:
             lanes = list(self._running)
         for lane in lanes:
             self.end_turn(lane, before=sys.maxsize)
+
+    def _begin(self, item: Incoming) -> Incoming | None:
+        return None if self._limits.stops(item) else self._ledger.begin(item.id)
 
     def _turn(self, item: Incoming, running: Running) -> None:
         directed = self._choices.read(item)
@@ -192,7 +197,7 @@ class Turns:
             conversation=item.lane, chat=item.chat, prompt=prompts.prompt(item), session_id=job.bucket.session_id,
             resume=job.bucket.started, model=choice.model, effort=choice.effort, cwd=self._cwd,
             instructions=prompts.instructions(item.chat), permission_mode=self._permission_mode, timeout=settings.cli_timeout,
-            silence=settings.agents.silence_timeout, max_turns=settings.max_turns, max_budget_usd=settings.max_budget_usd,
+            silence=settings.agents.silence_timeout, max_turns=settings.max_turns, max_budget_usd=turn_budget(settings),
             parameters=parameters, fork_of=job.bucket.fork_of,
         )
 
@@ -206,14 +211,14 @@ class Turns:
             notes = (*notes, warning)
         fresh = item.kind == "agent" or seconds > self._settings.streaming.notify_after_seconds
         shut_down = self._closing.is_set() and finished.outcome != "done"  # we stopped it, nobody asked for that
-        reply = answer(
-            item.chat, slot_of(item), told, finished, provider=agent.name, fresh=fresh,
-            stopped=SHUT_DOWN if shut_down else STOPPED, notes=notes,
-        )
         session_id = finished.session_id or job.bucket.session_id
         record = TurnRecord(
             agent.name, told.model or job.choice.model, session_id, time.time() - seconds, seconds,
             finished.outcome, finished.error or "", finished.cost, finished.tokens_in, finished.tokens_out,
+        )
+        reply = answer(
+            item.chat, slot_of(item), told, finished, provider=agent.name, fresh=fresh,
+            stopped=SHUT_DOWN if shut_down else STOPPED, notes=(*notes, *filter(None, [self._limits.warning(record)])),
         )
         if shut_down:
             question = recovery.question(item, "I was stopped in the middle of this message:")
