@@ -39,6 +39,10 @@ class Offer:
         model = self.model
         return Choice(self.provider, model.id, effort if effort in model.efforts else model.default_effort)
 
+    def is_effort(self, word: str) -> bool:
+        """Whether a word in lower case is an effort, be it one that this model does not know."""
+        return word in EFFORTS or word in self.model.efforts
+
 
 class Catalogue:
     """The models of both CLIs. Any thread; may take some seconds when Codex's list has to be asked for."""
@@ -67,11 +71,7 @@ class Catalogue:
     def behind(self, choice: Choice) -> Offer:
         """The model of a choice; one that is not listed (from the settings, or not any more) is taken to know every effort."""
         found = next((model for model in self.models(choice.provider) if model.id == choice.model), None)
-        return Offer(choice.provider, found or Model(choice.model, choice.model or "its own default", EFFORTS, "", is_default=False))
-
-    def is_effort(self, word: str) -> bool:
-        """Whether a word in lower case is an effort, be it of another model."""
-        return word in EFFORTS or any(word in model.efforts for provider in PROVIDERS for model in self.models(provider))
+        return Offer(choice.provider, found or Model(choice.model, choice.model or "the default model", EFFORTS, "", is_default=False))
 
     def default(self, provider: str) -> Offer | None:
         """The provider's own default; None when it lists nothing."""

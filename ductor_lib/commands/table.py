@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ductor_lib.commands import queueing, session, status, usage, welcome
+from ductor_lib.commands import model, queueing, session, sessions, status, usage, welcome
 from ductor_lib.commands.desk import Desk
 from ductor_lib.messages import Incoming, Reply
 from ductor_lib.ports import Command, Place
@@ -37,6 +37,8 @@ ROWS = (
     Row("stop", "End the running turn and drop what was sent before", "urgent", queueing.stop),
     Row("interrupt", "End the running turn; waiting messages go on", "urgent", queueing.interrupt),
     Row("queue", "Show the waiting messages", "panel", queueing.show),
+    Row("model", "Choose who answers: agent, model, effort", "panel", model.model),
+    Row("sessions", "Go on with a session of this folder, also one from a terminal", "panel", sessions.show),
     Row("status", "Conversation, session, costs, agents", "panel", status.status),
     Row("usage", "What was spent today, in 7 and in 30 days", "panel", usage.usage),
     Row("info", "Version and links", "panel", welcome.info),
@@ -44,6 +46,7 @@ ROWS = (
     Row("held", "", "panel", queueing.held),
     Row("again", "", "panel", queueing.again),
     Row("forget", "", "panel", queueing.forget),
+    Row("attach", "", "lane", sessions.attach),
     Row("limit", "", "panel", usage.limit),
     Row("media", "", "panel", welcome.media),
     Row("stale", "", "panel", welcome.stale),
