@@ -32,6 +32,7 @@ from ductor_lib.cli.environment import plain_environment
 from ductor_lib.cli.own_turns import OwnTurn
 from ductor_lib.cli.pool import ClaudePool
 from ductor_lib.cli.sign_ins import SignIns
+from ductor_lib.cli.transcripts import Transcripts
 from ductor_lib.commands.desk import Desk
 from ductor_lib.commands.table import bind, menu
 from ductor_lib.config import Settings
@@ -117,8 +118,8 @@ class App:
         )
         released: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
         desk = Desk(
-            settings, paths.workspace, mode, self.ledger, sessions, agents, self._sign_ins, catalogue, choices, limits, turns, board,
-            released, time.monotonic(),
+            settings, paths.workspace, mode, self.ledger, sessions, agents, self._sign_ins, catalogue,
+            Transcripts(environment), choices, limits, turns, board, released, time.monotonic(),
         )
         self._turns, self._released = turns, released
         router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns, board)

@@ -41,7 +41,8 @@ class ExecTurn:
         self, command: Sequence[str], request: TurnRequest, stop: Stop, *, environment: Mapping[str, str], secrets: Sequence[str],
         spent: Tokens | None, now: Callable[[], float],
     ) -> None:  # fmt: skip
-        self.parser = ExecParser(session_id=request.session_id, model=request.model, spent=spent if request.resume else None if request.fork_of else Tokens())
+        before = spent if request.resume else None if request.fork_of else Tokens()
+        self.parser = ExecParser(session_id=request.session_id, model=request.model, spent=before)
         self.finished: Finished | None = None
         self._request = request
         self._stop = stop

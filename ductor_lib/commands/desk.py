@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ductor_lib.cli.catalogue import Catalogue
 from ductor_lib.cli.sign_ins import SignIns
+from ductor_lib.cli.transcripts import Transcripts
 from ductor_lib.config import Settings
 from ductor_lib.messages import Incoming
 from ductor_lib.orchestrator.choices import Choices
@@ -31,6 +32,7 @@ class Desk:
     agents: Mapping[str, Agent]
     sign_ins: SignIns
     catalogue: Catalogue
+    transcripts: Transcripts
     choices: Choices
     limits: Limits
     turns: Turns

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
 from ductor_lib.cli.auth import CLIS
 from ductor_lib.commands.desk import Desk
-from ductor_lib.messages import Incoming, Reply
+from ductor_lib.commands.sessions import COPY_CHARS, terminal
+from ductor_lib.messages import Button, Incoming, Reply
 from ductor_lib.orchestrator.choices import how_to_sign_in
-from ductor_lib.orchestrator.words import age, count, first_line
+from ductor_lib.orchestrator.words import age, count, first_line, plain
 
 
 def status(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """Conversation, session age, messages, cost, tokens, queue, agents, uptime."""
     lines = [*_now(desk, item), *_session(desk, item), *_machine(desk)]
-    return [Reply(item.chat, "\n".join(lines))]
+    command = _terminal(desk, item)
+    if len(command) > COPY_CHARS:
+        return [Reply(item.chat, "\n".join([*lines, f"**In a terminal** (a copy)\n```\n{command}\n```"]))]
+    copy = ((Button("📋 Go on in a terminal (a copy)", copy=command),),) if command else ()
+    return [Reply(item.chat, "\n".join(lines), buttons=copy)]
 
 
 def _now(desk: Desk, item: Incoming) -> list[str]:
@@ -34,6 +40,7 @@ def _session(desk: Desk, item: Incoming) -> list[str]:
     bucket = desk.sessions.peek(item.lane, choice.provider, desk.cwd)
     effort = f", effort {choice.effort}" if choice.effort else ""
     lines = [f"**Agent** {CLIS[choice.provider].title}, {choice.model}{effort}, {desk.permission_mode}"]
+    lines.append(f"**Folder** {plain(os.path.realpath(desk.cwd))}")
     if bucket is None:
         return [*lines, "**Session** none yet: the next message begins one"]
     since = time.time()
@@ -42,6 +49,14 @@ def _session(desk: Desk, item: Incoming) -> list[str]:
         f"**Session** `{bucket.session_id[:8]}`, {age(since - bucket.created)} old, last active {age(since - bucket.last_active)} ago",
         f"**Used** {count(bucket.messages, 'message')}, ${bucket.cost_usd:.4f}, {bucket.tokens_in:,} tokens in, {bucket.tokens_out:,} out",
     ]
+
+
+def _terminal(desk: Desk, item: Incoming) -> str:
+    """The command for a shell that goes on with this conversation, "" when there is nothing to go on with."""
+    provider = desk.choices.of(item.lane).provider
+    bucket = desk.sessions.peek(item.lane, provider, desk.cwd)
+    known = "" if bucket is None else bucket.session_id if bucket.started else bucket.fork_of
+    return terminal(provider, known, desk.cwd) if known else ""
 
 
 def _machine(desk: Desk) -> list[str]:

@@ -22,7 +22,8 @@ from ductor_lib.demo.scenarios import crash, play, read
 from ductor_lib.demo.stream import PRICE, Interrupted, Stream, new_id
 
 VERSION = "9.9.9 (Claude Code, scripted agent)"
-SWITCHES = {"-p", "--print", "--verbose", "--include-partial-messages", "--replay-user-messages", "--dangerously-skip-permissions"}
+SWITCHES = {"-p", "--print", "--verbose", "--include-partial-messages", "--replay-user-messages", "--dangerously-skip-permissions",
+            "--fork-session"}  # fmt: skip
 EFFORTS = {"low", "medium", "high", "xhigh", "max"}
 MODES = {"default", "acceptEdits", "plan", "dontAsk", "auto", "bypassPermissions"}
 LEVELS = ["low", "medium", "high", "xhigh", "max"]
@@ -92,6 +93,10 @@ def open_session(options: dict[str, str]) -> tuple[str, Path]:
         raise ValueError(f"Error: Session ID {named} is already in use.")
     if named and len(named) != len(new_id()):
         raise ValueError("Error: Invalid session ID. Must be a valid UUID.")
+    if resumed and "--fork-session" in options:
+        copy = named or new_id()
+        (folder / f"{copy}.jsonl").write_bytes((folder / f"{resumed}.jsonl").read_bytes())
+        return copy, folder / f"{copy}.jsonl"
     session_id = resumed or named or new_id()
     return session_id, folder / f"{session_id}.jsonl"
 

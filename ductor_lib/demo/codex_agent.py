@@ -81,6 +81,8 @@ def run_once(argv: list[str]) -> int:
     """`exec --json`: one turn; the prompt is all of stdin."""
     resume = "resume" in argv
     key = argv[-2] if resume else new_id()
+    if "fork" in argv and Thread.known(argv[-2]):
+        key = Thread.copy(argv[-2])
     if resume and not Thread.known(key):
         print(f"Error: thread/resume: no rollout found for thread id {key} (code -32600)", file=sys.stderr)
         return 1

@@ -177,6 +177,12 @@ class Server:
             "threadId": key, "turnId": "an earlier one", "tokenUsage": {"last": {}, "total": self._threads[key].usage()}}})  # fmt: skip
         return opened
 
+    def do_thread_fork(self, given: Params) -> dict[str, object]:
+        key = str(given.get("threadId"))
+        if not Thread.known(key):
+            raise Refusal(f"no rollout found for thread id {key}")
+        return self._open(Thread.copy(key), given)
+
     def do_thread_unsubscribe(self, given: Params) -> dict[str, object]:
         self._threads.pop(str(given.get("threadId")), None)
         return {"status": "unsubscribed"}

@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from ductor_lib.demo.stream import new_id
+
 
 class Thread:
     """One conversation, for one process at a time."""
@@ -23,6 +25,13 @@ class Thread:
     @staticmethod
     def known(key: str) -> bool:
         return (home() / f"{key}.json").exists()
+
+    @staticmethod
+    def copy(key: str) -> str:
+        """The id of a new thread that begins with all that is in this one."""
+        new = new_id()
+        (home() / f"{new}.json").write_bytes((home() / f"{key}.json").read_bytes())
+        return new
 
     def note(self, prompt: str, argv: list[str]) -> None:
         """Remember the prompt, also in the log that tests read."""
