@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ductor_lib.cli.auth import CLIS, AuthState
-from ductor_lib.cli.catalogue import Catalogue, Offer
+from ductor_lib.cli.catalogue import Catalogue
 from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.config import Settings
 from ductor_lib.messages import Incoming
@@ -84,11 +84,6 @@ class Choices:
         title = CLIS[choice.provider].title
         note = f"*{title} is not signed in, so {instead.model.name} of {CLIS[able[0]].title} answers instead of {choice.model}.*"
         return Resolved(instead.choice(choice.effort), note)
-
-
-def fitting(offer: Offer, effort: str) -> Choice:
-    """The choice of a model with an effort that it knows: the wanted one, else its default."""
-    return offer.choice(effort)
 
 
 def how_to_sign_in(provider: str, state: AuthState) -> str:
