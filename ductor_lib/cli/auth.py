@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ductor_lib import logs
 from ductor_lib.errors import SENTENCES, ErrorKind
@@ -16,6 +18,7 @@ from ductor_lib.errors import SENTENCES, ErrorKind
 ASK_SECONDS = 10.0  # `auth status` needs 0.3 s and no network
 REMEMBERED = 60.0  # seconds
 DETAIL_CHARS = 300
+CLOUDS = {"CLAUDE_CODE_USE_BEDROCK": "bedrock", "CLAUDE_CODE_USE_VERTEX": "vertex"}  # their own credentials are the cloud's
 VERSION = re.compile(r"\d+\.\d+\.\d+\S*")
 TELLING: dict[ErrorKind, str] = {  # where the provider's own words add something: what they must contain
     "rate_limited": r"reset|until|\d",
@@ -46,12 +49,16 @@ CLIS = {
 
 @dataclass(frozen=True, slots=True)
 class AuthState:
-    """`method` is the CLI's word for how it is signed in: "claude.ai", "api_key", "oauth_token", "none"."""
+    """`method` is the CLI's word for how it is signed in: "claude.ai", "api_key", "oauth_token", "none".
+
+    `stamp` is when its credentials were written last, in nanoseconds, 0 where that cannot be seen: a new login is another state.
+    """
 
     installed: bool
     signed_in: bool
     method: str
     version: str
+    stamp: int = 0
 
 
 class Auth:
@@ -81,8 +88,11 @@ class Auth:
             return AuthState(installed=False, signed_in=False, method="none", version="")
         found = VERSION.search(version)
         facts = claimed(self._run("auth", "status") or "")
-        signed_in = facts.get("loggedIn") is True
-        return AuthState(True, signed_in, str(facts.get("authMethod") or "none"), found[0] if found else "")
+        signed_in, method = facts.get("loggedIn") is True, str(facts.get("authMethod") or "none")
+        if cloud := next((name for variable, name in CLOUDS.items() if self._variables.get(variable) == "1"), ""):
+            signed_in, method = True, cloud
+        home = Path(self._variables.get("CLAUDE_CONFIG_DIR") or Path(self._variables.get("HOME", "~")).expanduser() / ".claude")
+        return AuthState(True, signed_in, method, found[0] if found else "", written(home / ".credentials.json"))
 
     def _run(self, *words: str) -> str | None:
         """What it prints; None when it cannot be started, "" when it does not answer in time."""
@@ -94,6 +104,15 @@ class Auth:
         except OSError:
             return None
         return done.stdout.decode("utf-8", "replace")
+
+
+def written(*files: Path) -> int:
+    """When the newest of the files was written, in nanoseconds; 0 when there is none."""
+    stamps = [0]
+    for file in files:
+        with contextlib.suppress(OSError):
+            stamps.append(file.stat().st_mtime_ns)
+    return max(stamps)
 
 
 def claimed(output: str) -> Mapping[str, object]:

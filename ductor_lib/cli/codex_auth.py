@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from ductor_lib.cli.auth import ASK_SECONDS, REMEMBERED, VERSION, AuthState
+from ductor_lib.cli.auth import ASK_SECONDS, REMEMBERED, VERSION, AuthState, written
 
 METHODS = (("api key", "api_key"), ("chatgpt", "chatgpt"))  # in the words of `login status`: our word
+BUILT_IN = ("amazon-bedrock", "lmstudio", "ollama")  # providers that Codex knows without a table
 
 
 class CodexAuth:
@@ -39,7 +42,10 @@ class CodexAuth:
             return AuthState(installed=False, signed_in=False, method="none", version="")
         found = VERSION.search(version[1])
         code, words = self._run("login", "status") or (1, "")
-        return AuthState(True, code == 0, method(words) if code == 0 else "none", found[0] if found else "")
+        home = Path(self._variables.get("CODEX_HOME") or Path(self._variables.get("HOME", "~")).expanduser() / ".codex")
+        known = method(words) if code == 0 else "own provider" if own_provider(home / "config.toml") else "none"
+        stamp = written(home / "auth.json", home / "config.toml")
+        return AuthState(True, known != "none", known, found[0] if found else "", stamp)
 
     def _run(self, *words: str) -> tuple[int, str] | None:
         """Its exit code and all that it prints (the login is told on stderr); None when it cannot be started or does not answer."""
@@ -49,6 +55,17 @@ class CodexAuth:
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
+
+
+def own_provider(file: Path) -> bool:
+    """Whether the configuration names a provider of models that wants no login with OpenAI. A broken file names none."""
+    try:
+        settings = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    name, providers = settings.get("model_provider"), settings.get("model_providers")
+    provider = providers.get(name) if isinstance(name, str) and isinstance(providers, dict) else None
+    return name in BUILT_IN or (isinstance(provider, dict) and provider.get("requires_openai_auth") is not True)
 
 
 def method(words: str) -> str:

@@ -30,7 +30,8 @@ def show(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     found = list(islice(desk.transcripts.recent(desk.cwd), (page - 1) * PAGE, page * PAGE + 1))
     shown = found[:PAGE]
     if not shown:
-        return [Reply(item.chat, f"No session of {plain(os.path.realpath(desk.cwd))} is left to show.", slot=SLOT, fresh=item.kind != "press")]
+        text = f"There is no{' further' if page > 1 else ''} session of {plain(os.path.realpath(desk.cwd))}."
+        return [Reply(item.chat, text, slot=SLOT, fresh=item.kind != "press")]
     mine = {bucket.session_id for provider in CLIS if (bucket := desk.sessions.peek(item.lane, provider, desk.cwd))}
     lines = [line(number, transcript, mine) for number, transcript in enumerate(shown, 1)]
     text = "\n".join(("**Sessions in this folder.** A copy of the one you pick goes on here; the original stays as it is.", "", *lines))
