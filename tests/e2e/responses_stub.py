@@ -105,7 +105,7 @@ class ResponsesStub:
 
     def _stream(self, number: int, answer: Sequence[Piece], body: Json) -> Iterator[Json]:
         """The events of a streamed response: its pieces in items of one kind. Ends early at a break, or at the end of the stub."""
-        response = {"id": f"resp_{number:06}", "object": "response", "created_at": 0, "model": body.get("model"), "output": []}
+        response: Json = {"id": f"resp_{number:06}", "object": "response", "created_at": 0, "model": body.get("model"), "output": []}
         output: list[Json] = []
         yield {"type": "response.created", "response": {**response, "status": "in_progress"}}
         for kind, run in itertools.groupby(self._passed(answer), key=lambda piece: piece.kind):
