@@ -22,6 +22,7 @@ from ductor_lib.cli import sweep
 from ductor_lib.cli.codex import NOTE, Codex
 from ductor_lib.cli.codex_exec import CodexExec
 from ductor_lib.cli.codex_params import PROMPT_CHARS
+from ductor_lib.cli.codex_turn import DISOBEYED
 from ductor_lib.events import Event, Finished, Started, Status, Text, Thinking, Tool, ToolDone
 from ductor_lib.messages import Chat
 from ductor_lib.ports import TurnRequest
@@ -431,6 +432,7 @@ def test_an_interrupt_ends_the_turn_and_the_session_goes_on(either: Agents, prom
     assert (finished.outcome, finished.error) == ("stopped", "stopped")
     assert not either.codex.interrupt("chat:1")
     assert either.ask("and now?").outcome == "done"
+    assert len(set(either.pids())) == (1 if isinstance(either.codex, Codex) else 2)
 
 
 @pytest.mark.parametrize(
@@ -471,6 +473,18 @@ def test_an_agent_that_does_not_obey_is_ended(either: Agents) -> None:
     assert end(turn.end()).outcome == "stopped"
     assert eventually(lambda: not running(either.pids()[0]))
     assert either.ask("and now?").outcome == "done"
+
+
+def test_what_ends_with_a_server_that_did_not_obey_is_told_why(agents: Agents) -> None:
+    deaf, other = agents.start("[[scenario:hang hard=1]]", "chat:1"), agents.start("[[scenario:slow]]", "chat:2")
+    other.until(is_text)
+    assert eventually(lambda: len(agents.prompts()) == 2)
+
+    agents.codex.interrupt("chat:1")
+
+    finished = end(other.end())
+    assert end(deaf.end()).outcome == "stopped"
+    assert (finished.outcome, finished.error, finished.detail) == ("failed", "crashed", DISOBEYED)
 
 
 @pytest.mark.parametrize(("limits", "error"), [({"timeout": 0.5}, "timeout"), ({"silence": 0.5}, "silent")])

@@ -81,6 +81,11 @@ def read(pid: int, name: str) -> bytes:
         return b""
 
 
+def server_of(agents: RealAgents) -> int:
+    """The process id of the server's wrapper; the program itself is its child."""
+    return min(pid for pid in sweep.processes() if b"app-server" in read(pid, "cmdline") and agents.run.encode() in read(pid, "environ"))
+
+
 @pytest.fixture
 def agents(build: Callable[..., RealAgents]) -> RealAgents:
     return build()
@@ -138,13 +143,16 @@ def test_an_interrupt_in_the_middle_of_the_words_keeps_them_and_the_session_goes
     assert any("the first" in text for text in stub.calls[-1].typed)
 
 
-def test_an_interrupt_right_after_the_prompt_ends_the_turn(agents: RealAgents) -> None:
+def test_an_interrupt_right_after_the_prompt_ends_the_turn_and_not_the_server(agents: RealAgents) -> None:
+    agents.ask("hello", "chat:2")
+    server = server_of(agents)
     turn = agents.start("[[scenario:plain gate=never]]")
     turn.until(lambda event: isinstance(event, Started))
 
     agents.codex.interrupt("chat:1")
 
     assert end(turn.end()).outcome == "stopped"
+    assert server_of(agents) == server
 
 
 @pytest.mark.parametrize(
@@ -246,9 +254,8 @@ def test_a_failure_that_passes_is_no_more_than_a_status(agents: RealAgents) -> N
 def test_a_killed_server_fails_the_turn_and_the_next_message_starts_another(agents: RealAgents) -> None:
     turn = agents.start("[[scenario:plain gate=never]]")
     turn.until(is_text)
-    server = min(pid for pid in sweep.processes() if b"app-server" in read(pid, "cmdline") and agents.run.encode() in read(pid, "environ"))
 
-    os.kill(server, signal.SIGKILL)  # the wrapper; the program that it has started goes too
+    os.kill(server_of(agents), signal.SIGKILL)  # the wrapper; the program that it has started goes too
 
     finished = end(turn.end())
     assert (finished.outcome, finished.error) == ("failed", "killed")
