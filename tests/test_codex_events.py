@@ -147,7 +147,10 @@ def test_a_run_names_its_thread_its_tools_and_its_answer() -> None:
     assert spoken(events) == f"Running a command.{end(events).text}"
 
 
-@pytest.mark.parametrize(("name", "tool"), [("tool-failed", ("Bash", "echo out; exit 3", False)), ("patch", ("Edit", "/home/user/project/hello.txt", True))])
+@pytest.mark.parametrize(
+    ("name", "tool"),
+    [("tool-failed", ("Bash", "echo out; exit 3", False)), ("patch", ("Edit", "/home/user/project/hello.txt", True))],
+)
 def test_tools_end_well_or_not(name: str, tool: tuple[str, str, bool]) -> None:
     events = executed(name)
 
@@ -184,9 +187,10 @@ def test_a_failed_run_has_its_kind_and_no_answer(name: str, kind: ErrorKind) -> 
     ("info", "kind"),
     [
         ("usageLimitExceeded", "rate_limited"), ("serverOverloaded", "overloaded"), ("unauthorized", "not_signed_in"),
-        ({"httpConnectionFailed": {"httpStatusCode": 529}}, "overloaded"), ({"httpConnectionFailed": {"httpStatusCode": None}}, "unreachable"),
-        ({"responseStreamDisconnected": {"httpStatusCode": 401}}, "not_signed_in"), ("other", "refused"), ({}, "refused"), (None, "refused"),
-        ({"brandNew": 7}, "refused"), ("sandboxError", "refused"),
+        ({"httpConnectionFailed": {"httpStatusCode": 529}}, "overloaded"),
+        ({"httpConnectionFailed": {"httpStatusCode": None}}, "unreachable"),
+        ({"responseStreamDisconnected": {"httpStatusCode": 401}}, "not_signed_in"), ({"brandNew": 7}, "refused"),
+        ("other", "refused"), ({}, "refused"), (None, "refused"), ("sandboxError", "refused"),
     ],
 )  # fmt: skip
 def test_the_provider_s_word_for_a_failure_has_a_kind(info: object, kind: ErrorKind) -> None:
@@ -257,10 +261,12 @@ KEYS = st.sampled_from(
      "command", "changes", "usage", "message", "thread_id", "arguments"]
 )  # fmt: skip
 ITEMS = st.dictionaries(KEYS, JSON, max_size=4) | st.fixed_dictionaries(
-    {"type": st.sampled_from(["agentMessage", "commandExecution", "fileChange", "mcpToolCall", "agent_message", "reasoning", "file_change"])},
+    {"type": st.sampled_from(["agentMessage", "commandExecution", "fileChange", "mcpToolCall", "agent_message", "reasoning"])},
     optional={"id": JSON, "text": JSON, "command": JSON, "changes": JSON, "status": JSON, "arguments": JSON},
 )
-METHODS = st.sampled_from(["item/started", "item/completed", "item/agentMessage/delta", "error", "turn/completed", "thread/tokenUsage/updated", "new"])
+METHODS = st.sampled_from(
+    ["item/started", "item/completed", "item/agentMessage/delta", "error", "turn/completed", "thread/tokenUsage/updated", "new"]
+)
 LINES = st.sampled_from(["thread.started", "item.started", "item.completed", "error", "turn.failed", "turn.completed", "new"])
 
 

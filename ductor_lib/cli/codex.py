@@ -166,7 +166,7 @@ class Codex:
                 return finished
             if stop.reason is not None:
                 return settle(turn.parser.finished(error="crashed"), stop.reason)
-            if not server.ready:
+            if not server.ready or turn.too_old:
                 self._give_up_server(server)
             elif turn.taken or recovered:
                 return self._lost(server, turn, request)
@@ -218,7 +218,7 @@ class Codex:
         return CodexServer(words, parameters=parameters, cwd=nowhere, environment=variables, secrets=self._secrets, now=self._now)
 
     def _give_up_server(self, server: CodexServer) -> None:
-        log.warning("agent server does not start, running one process per turn reason=%s", server.epitaph or server.problem)
+        log.warning("agent server does not start, running one process per turn reason=%s", server.epitaph or server.problem or "too old")
         self._without_server = self._now()
 
     def _by_exec(self, request: TurnRequest, stop: Stop) -> Generator[Event, None, Finished]:

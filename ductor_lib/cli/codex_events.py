@@ -49,6 +49,7 @@ class TurnParser:
         self._answer = Answer()
         self._denied: list[str] = []
         self._failure: Raw = {}
+        self._over = False
 
     @property
     def text(self) -> str:
@@ -59,6 +60,8 @@ class TurnParser:
         """The events of one notification, none for what is of no interest."""
         method, params = text_of(raw, "method"), map_of(raw, "params")
         turn = text_of(params, "turnId") or text_of(map_of(params, "turn"), "id")
+        if self._over:
+            return []  # a command that is ended after its turn
         if turn and turn != self.turn:
             self._earlier(method, params)
             return []
@@ -148,6 +151,7 @@ class TurnParser:
     def _completed(self, params: Raw) -> list[Event]:
         turn = map_of(params, "turn")
         status = text_of(turn, "status")
+        self._over = True
         if status == "interrupted":
             return [self.finished(error="stopped")]
         if status == "completed":

@@ -80,6 +80,7 @@ class ExecTurn:
                 self.finished = settle(event, self._stop.reason)
             elif self._request.resume and self.parser.session_id != self._request.session_id:
                 self.finished = Finished("", self._request.session_id, "failed", error="unknown_session")
+                self._child.interrupt()
             else:
                 yield event
         if self.parser.retrying is None:

@@ -285,4 +285,4 @@ def presentable(stderr: str, secrets: Sequence[str]) -> str:
 
 
 def _line(message: Mapping[str, object]) -> bytes:
-    return json.dumps(message).encode()  # ASCII: a lone surrogate must not break the pipe
+    return json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")  # with half a surrogate pair it would not be read

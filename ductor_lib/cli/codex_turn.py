@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Generator, Iterator
 
 from ductor_lib.cli import sweep
@@ -22,6 +23,7 @@ AGAIN = 0.05  # seconds between two interrupts: one that comes before the turn h
 CLEAN = 2.0  # seconds to end the commands of an interrupted turn
 STEER = 5.0  # seconds to take one more message into a turn
 LONG = 60.0  # seconds between two looks when nothing is due
+TOO_OLD = re.compile(r"unknown variant `thread/|method not found", re.IGNORECASE)
 BUSY = "Another conversation is at work in this session."
 STRANGER = "Codex has opened another session than the one it was asked for."
 DISOBEYED = "Its server did not stop a turn and was ended, with all that ran in it."
@@ -46,6 +48,7 @@ class CodexTurn:
         self.thread = ""
         self.new = not limits.resume  # the thread is begun here
         self.taken = False  # the server has accepted the prompt
+        self.too_old = False  # the server does not know what it is asked
         self.parser = TurnParser(session_id=limits.session_id, spent=spent if limits.resume else None if limits.fork_of else Tokens())
         self.finished: Finished | None = None
         self._server = server
@@ -88,6 +91,8 @@ class CodexTurn:
                     return None
                 if message is not None:
                     yield from self._take(message)
+                if self.too_old:
+                    return None
                 if self.finished is None:
                     self._check(silent_possible=message is None)
             if self._ending is not None and self._sent:
@@ -132,6 +137,8 @@ class CodexTurn:
         if not thread and failure(words) == "unknown_session" and self._unborn and not self.new:
             self.new, self.parser.spent = True, Tokens()
             yield from self._open()
+        elif not thread and TOO_OLD.search(words):
+            self.too_old = True
         elif not thread:
             self._fail(failure(words), words)
         elif not self.new and thread != self._limits.session_id:

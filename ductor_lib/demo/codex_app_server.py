@@ -1,6 +1,6 @@
 """The scripted Codex's `app-server`: threads and turns over JSON lines, many at once, as version 0.169.0 speaks.
 
-`$DUCTOR_DEMO_NO_SERVER` makes it fail as an old version's would: "exit", "refuse" or "silent".
+`$DUCTOR_DEMO_NO_SERVER` makes it fail as an old version's would: "exit", "refuse", "old" or "silent".
 """
 
 from __future__ import annotations
@@ -117,6 +117,9 @@ class Server:
                 request = json.loads(line)
                 if trouble == "refuse":
                     self.emit({"id": request.get("id"), "error": {"code": -32600, "message": "too old"}})
+                elif trouble == "old" and str(request.get("method")).startswith("thread/"):
+                    words = f"Invalid request: unknown variant `{request['method']}`"
+                    self.emit({"id": request.get("id"), "error": {"code": -32600, "message": words}})
                 elif trouble != "silent":
                     self._serve(request)
         for plays in self._plays.values():
