@@ -184,16 +184,16 @@ class Turns:
             self._agent.name, told.model or self._settings.model, finished.session_id or bucket.session_id, time.time() - seconds, seconds,
             finished.outcome, finished.error or "", finished.cost, finished.tokens_in, finished.tokens_out,
         )
+        with self._unharmed():  # before the answer is seen: a /status right after it counts the turn
+            self._sessions.record(
+                item.lane, self._agent.name, self._cwd, session_id=finished.session_id or bucket.session_id,
+                messages=1 if counted else 0, cost=finished.cost, tokens_in=finished.tokens_in, tokens_out=finished.tokens_out,
+            )
         if shut_down:
             question = recovery.question(item, "I was stopped in the middle of this message:")
             self._close(item, [reply, question], record, state="interrupted")
         else:
             self._close(item, [reply], record)
-        with self._unharmed():
-            self._sessions.record(
-                item.lane, self._agent.name, self._cwd, session_id=finished.session_id or bucket.session_id,
-                messages=1 if counted else 0, cost=finished.cost, tokens_in=finished.tokens_in, tokens_out=finished.tokens_out,
-            )
         log.info("turn finished provider=%s seconds=%.1f outcome=%s error=%s", record.provider, seconds, record.outcome, record.error)
 
     def _close(self, item: Incoming, replies: list[Reply], record: TurnRecord | None, *, state: str = "done") -> None:
