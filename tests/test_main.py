@@ -213,3 +213,33 @@ def test_a_home_that_cannot_be_written_is_a_clear_start_error(tmp_path: Path, te
     assert f"ductor cannot start: {home}" in done.stderr
     assert "Permission denied" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def without_packages(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a program with a Python that has the standard library only."""
+    return subprocess.run([sys.executable, "-S", *words], capture_output=True, text=True, timeout=SOON, check=False)
+
+
+def test_a_python_without_what_ductor_needs_is_told_what_to_do(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "ductor.py", tmp_path)
+    (tmp_path / "ductor_lib").symlink_to(ROOT / "ductor_lib")
+
+    bare = without_packages(tmp_path / "ductor.py")
+
+    assert bare.returncode != 0
+    assert "Run ./install.sh first" in bare.stderr
+    assert "Traceback" not in bare.stderr
+
+
+def test_a_python_without_what_ductor_needs_hands_over_to_the_one_that_has_it(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "ductor.py", tmp_path)
+    (tmp_path / "ductor_lib").symlink_to(ROOT / "ductor_lib")
+    own = tmp_path / ".venv" / "bin" / "python"
+    own.parent.mkdir(parents=True)
+    own.write_text('#!/bin/sh\necho "taken over: $*"\n')
+    own.chmod(0o755)
+
+    bare = without_packages(tmp_path / "ductor.py", "--version")
+
+    assert bare.stdout.startswith("taken over: ")
+    assert bare.stdout.rstrip().endswith("--version")

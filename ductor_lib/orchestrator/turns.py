@@ -220,12 +220,7 @@ class Turns:
             item.chat, slot_of(item), told, finished, provider=agent.name, fresh=fresh,
             stopped=SHUT_DOWN if shut_down else STOPPED, notes=(*notes, *filter(None, [self._limits.warning(record)])),
         )
-        if shut_down:
-            question = recovery.question(item, "I was stopped in the middle of this message:")
-            self._close(item, [reply, question], record, state="interrupted")
-        else:
-            self._close(item, [reply], record)
-        with self._unharmed():
+        with self._unharmed():  # before the answer is seen: a /status right after it counts the turn
             self._sessions.record(
                 item.lane, agent.name, self._cwd, session_id=session_id, messages=1 if counted else 0, cost=finished.cost,
                 tokens_in=finished.tokens_in, tokens_out=finished.tokens_out,
@@ -234,6 +229,11 @@ class Turns:
             self._sign_ins.rejected(agent.name)
         elif counted:
             self._sign_ins.accepted(agent.name)
+        if shut_down:
+            question = recovery.question(item, "I was stopped in the middle of this message:")
+            self._close(item, [reply, question], record, state="interrupted")
+        else:
+            self._close(item, [reply], record)
         log.info("turn finished provider=%s seconds=%.1f outcome=%s error=%s", record.provider, seconds, record.outcome, record.error)
 
     def _close(self, item: Incoming, replies: list[Reply], record: TurnRecord | None, *, state: str = "done") -> None:

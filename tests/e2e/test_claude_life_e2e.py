@@ -66,7 +66,7 @@ def test_a_bot_that_ends_takes_the_tool_with_it_and_offers_the_message_again(bot
 
     assert not running(tool)
     gate.touch()
-    bot.telegram.press(bot.wait_for("ductor was stopped while working on this").id, "Run again")
+    bot.telegram.press(bot.wait_for("I was stopped in the middle of this message").id, "Run again")
     bot.wait_for("The tool said: tool-ran")
     assert stub.requests[-1].typed.count(prompt) == 2
 
