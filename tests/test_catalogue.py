@@ -42,7 +42,8 @@ def catalogue(*, claude: tuple[Model, ...] = (LONG,), codex: tuple[Model, ...] =
 def test_a_name_in_any_case_leads_to_one_model_and_a_providers_name_to_its_default(name: str, provider: str, model: str) -> None:
     found = catalogue().find(name)
 
-    assert found is not None and (found.provider, found.model.id) == (provider, model)
+    assert found is not None
+    assert (found.provider, found.model.id) == (provider, model)
 
 
 @pytest.mark.parametrize("name", ["", "gpt", "opus ", "default", "medium"])
@@ -103,7 +104,8 @@ def test_the_counterpart_is_about_as_large(name: str, other: str, instead: str) 
 
     found = offer and catalogue().counterpart(offer, other)
 
-    assert found and (found.provider, found.model.id) == (other, instead)
+    assert found is not None
+    assert (found.provider, found.model.id) == (other, instead)
 
 
 def test_there_is_no_counterpart_where_nothing_is_listed() -> None:

@@ -65,7 +65,8 @@ def test_an_effort_that_was_chosen_goes_along_only_where_the_model_knows_it() ->
 
 @pytest.mark.parametrize(
     "text",
-    ["@file.py what is this?", "@someone", "@ opus", "write @opus", "", "   ", "\n@", "@opus, do it", "@@opus x", "mail a@opus b", "@", "@sonnet4 x"],
+    ["@file.py what is this?", "@someone", "@ opus", "write @opus", "", "   ", "\n@", "@opus, do it", "@@opus x", "mail a@opus b", "@",
+     "@sonnet4 x"],
 )
 def test_other_words_stay_text_to_the_last_blank(text: str) -> None:
     assert directed(text) == Directed(NOW, text)

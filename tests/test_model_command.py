@@ -15,7 +15,7 @@ from tests.fakes import CODEX, OWNER, SOON, Bot
 LISTING_MUCH = """
 import sys
 from ductor_lib.demo import codex_app_server, codex_agent
-codex_app_server.MODELS.extend({"id": f"extra-{number}", "displayName": f"Extra {number}", "supportedReasoningEfforts": []} for number in range(15))
+codex_app_server.MODELS.extend({"id": f"extra-{number}", "displayName": f"Extra {number}"} for number in range(15))
 sys.exit(codex_agent.main(sys.argv[1:]))
 """
 
@@ -133,7 +133,7 @@ def test_a_choice_during_a_turn_counts_from_the_next_one(bot: Bot) -> None:
     assert asked(bot)["model"] == "opus"
     bot.say("/interrupt")
     bot.say("second")
-    bot.wait_for("second")
+    bot.wait_for("You wrote:\n\nsecond")
     assert asked(bot)["model"] == "haiku"
 
 
