@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -114,14 +115,23 @@ def test_the_dearest_comes_first_then_the_one_with_most_tokens() -> None:
 def test_the_table_has_a_line_per_model_and_the_share_of_the_conversation() -> None:
     text = table(ROWS, "chat:42")
 
-    assert "| Claude Code opus | 3 | $0.75 | 12.0k | 400 |" in text
-    assert "| all | 6 | $1.00 | 15.5k | 520 |" in text
+    assert "| Claude opus | 3 | $0.75 | 12.4k |" in text
+    assert "| all | 6 | $1.00 | 16.0k |" in text
     assert "**This conversation:** 5 turns, $0.75 (75%), 15.5k tokens (97%)" in text
 
 
+def test_an_agent_that_is_part_of_the_model_name_is_named_once() -> None:
+    assert "| Claude opus\\-4\\-8 |" in table([replace(OPUS, model="claude-opus-4-8")], "chat:42")
+
+
 def test_codex_has_tokens_and_no_price() -> None:
-    assert "gpt\\-5\\.5 | 2 | no price | 3.0k | 100 |" in table(ROWS, "chat:42")
+    assert "| Codex gpt\\-5\\.5 | 2 | no price | 3.1k |" in table(ROWS, "chat:42")
     assert "$" not in table([CODEX_HERE], "chat:42")
+
+
+@pytest.mark.parametrize(("usd", "shown"), [(0.0, "$0.00"), (0.0012, "$0.0012"), (0.1, "$0.10"), (1234.5, "$1,234.50")])
+def test_small_amounts_have_four_digits(usd: float, shown: str) -> None:
+    assert usage.money(usd) == shown
 
 
 def test_without_turns_there_is_no_table() -> None:

@@ -6,14 +6,13 @@ import time
 from collections.abc import Sequence
 
 from ductor_lib import config
-from ductor_lib.cli.auth import CLIS
 from ductor_lib.commands.desk import Desk
 from ductor_lib.commands.queueing import STALE
 from ductor_lib.messages import Button, Incoming, Reply
 from ductor_lib.orchestrator import limits
 from ductor_lib.orchestrator import usage as books
 from ductor_lib.orchestrator.ledger import Spent
-from ductor_lib.orchestrator.usage import Total
+from ductor_lib.orchestrator.usage import Total, money
 from ductor_lib.orchestrator.words import count, plain
 
 PERIODS = {1: "Today", 7: "7 days", 30: "30 days"}
@@ -35,13 +34,14 @@ def table(rows: Sequence[Spent], lane: str) -> str:
     """A line for each model, all of them, and the share of one conversation."""
     if not rows:
         return "No turns yet."
-    lines = ["| model | turns | cost | tokens in | out |", "| --- | --: | --: | --: | --: |"]
+    lines = ["| model | turns | cost | tokens |", "| --- | --: | --: | --: |"]  # wider ones are broken on a phone
     for (provider, model), spent in books.by(rows, lambda row: (row.provider, row.model)).items():
-        lines.append(_line(f"{CLIS[provider].title} {plain(model)}".rstrip(), spent, priced=provider in PRICED))
+        name = f"{provider.title()} {plain(model.removeprefix(f'{provider}-'))}".rstrip()
+        lines.append(_line(name, spent, priced=provider in PRICED))
     every, here = books.total(rows), books.total(row for row in rows if row.lane == lane)
     priced = any(row.provider in PRICED for row in rows)
     lines.append(_line("all", every, priced=priced))
-    cost = f", ${here.cost:,.2f}{_share(here.cost, every.cost)}" if priced else ""
+    cost = f", {money(here.cost)}{_share(here.cost, every.cost)}" if priced else ""
     tokens = f"{short(here.tokens)} tokens{_share(here.tokens, every.tokens)}"
     return "\n".join(lines) + f"\n\n**This conversation:** {count(here.turns, 'turn')}{cost}, {tokens}"
 
@@ -75,8 +75,8 @@ def short(number: int) -> str:
 
 
 def _line(name: str, spent: Total, *, priced: bool) -> str:
-    cost = f"${spent.cost:,.2f}" if priced else "no price"
-    return f"| {name} | {spent.turns} | {cost} | {short(spent.tokens_in)} | {short(spent.tokens_out)} |"
+    cost = money(spent.cost) if priced else "no price"
+    return f"| {name} | {spent.turns} | {cost} | {short(spent.tokens)} |"
 
 
 def _share(part: float, whole: float) -> str:

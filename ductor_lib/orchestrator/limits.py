@@ -17,7 +17,7 @@ from ductor_lib.config import Settings
 from ductor_lib.messages import Button, Incoming, Reply
 from ductor_lib.orchestrator import usage
 from ductor_lib.orchestrator.ledger import Ledger, TurnRecord
-from ductor_lib.orchestrator.usage import Total
+from ductor_lib.orchestrator.usage import Total, money
 from ductor_lib.orchestrator.words import first_line
 from ductor_lib.storage import JsonFile
 
@@ -39,7 +39,7 @@ class Meter:
 
     def __str__(self) -> str:
         usd = self.name == "daily_usd"
-        amounts = f"${self.used:,.2f} of ${self.limit:,.2f}" if usd else f"{self.used:,.0f} of {self.limit:,.0f} tokens"
+        amounts = f"{money(self.used)} of {money(self.limit)}" if usd else f"{self.used:,.0f} of {self.limit:,.0f} tokens"
         return f"{amounts} (`limits.{self.name}`)"
 
 

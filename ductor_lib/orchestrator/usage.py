@@ -44,6 +44,11 @@ def by(rows: Iterable[Spent], key: Callable[[Spent], Key]) -> dict[Key, Total]:
     return dict(sorted(totals.items(), key=lambda entry: (-entry[1].cost, -entry[1].tokens)))
 
 
+def money(usd: float) -> str:
+    """An amount: "$12.30"; below ten cents with four digits, because a turn may cost less than one."""
+    return f"${usd:,.2f}" if usd >= 0.1 or not usd else f"${usd:.4f}"
+
+
 def period(days: int, now: float, zone: ZoneInfo) -> tuple[float, float]:
     """From the midnight that begins the first of `days` days to the one that ends today, in unix seconds.
 
