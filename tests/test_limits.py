@@ -21,6 +21,7 @@ from ductor_lib.storage import JsonFile
 from tests.fakes import OWNER, SOON, Bot
 
 CHAT = Chat(OWNER)
+GROUP = -100
 DAY = 86400.0
 NOON = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"  # a zone in which no midnight comes in between
 
@@ -347,6 +348,38 @@ def test_go_on_today_survives_a_restart(tmp_path: Path) -> None:
         bot.say("the third")
 
         bot.wait_for("You wrote:\n\nthe third")
+
+
+def test_each_conversation_answers_for_its_own_messages(tmp_path: Path) -> None:
+    with Bot(tmp_path, user_timezone=NOON, limits={"daily_usd": PRICE}, allowed_group_ids=[GROUP]) as bot:
+        bot.telegram.add_group(GROUP)
+        use_up(bot)
+        bot.say("in private")
+        bot.say("in the group", chat=GROUP)
+        here, there = asked(bot, "in private"), asked(bot, "in the group", chat=GROUP)
+
+        bot.telegram.press(here.id, "Go on today")
+        bot.wait_for("You wrote:\n\nin private")
+        bot.settle()
+
+        assert not prompted(bot, "in the group")
+        bot.telegram.press(there.id, "Go on today", chat=GROUP)
+        bot.wait_for("You wrote:\n\nin the group", chat=GROUP)
+
+
+def test_conversations_that_meet_the_limit_at_once_all_keep_their_messages(tmp_path: Path) -> None:
+    topics = range(1, 7)
+    with Bot(tmp_path, user_timezone=NOON, limits={"daily_usd": PRICE}, allowed_group_ids=[GROUP]) as bot:
+        bot.telegram.add_group(GROUP, topics=topics)
+        use_up(bot)
+
+        for topic in topics:
+            bot.say(f"in topic {topic}", chat=GROUP, topic=topic)
+
+        bot.telegram.wait(lambda _: len(bot.app.ledger.held(state="limited")) == len(topics), timeout=SOON, what="all to be asked about")
+        bot.settle()
+        assert sorted(item.text for item in bot.app.ledger.held(state="limited")) == [f"in topic {topic}" for topic in topics]
+        assert len(bot.prompts()) == 1
 
 
 def test_slash_stop_drops_the_message_and_takes_its_question_away(tmp_path: Path) -> None:

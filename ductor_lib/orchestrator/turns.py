@@ -90,9 +90,9 @@ class Turns:
             self._running[item.lane] = running
         try:
             begun = self._insist(item, lambda: self._begin(item), "Your message is kept, but cannot begin")
-            self._views.queue(item.chat)
             if begun is None:  # cancelled while it waited, or a limit is reached
                 return
+            self._views.queue(item.chat)
             self._turn(begun, running)
         except (sqlite3.OperationalError, OSError):  # the program ends before the disk has room: the ledger is right as it is
             log.exception("turn not stored item=%s", item.id)
@@ -128,7 +128,10 @@ class Turns:
             self.end_turn(lane, before=sys.maxsize)
 
     def _begin(self, item: Incoming) -> Incoming | None:
-        return None if self._limits.stops(item) else self._ledger.begin(item.id)
+        if not self._limits.stops(item):
+            return self._ledger.begin(item.id)
+        self._views.queue(item.chat)
+        return None
 
     def _turn(self, item: Incoming, running: Running) -> None:
         directed = self._choices.read(item)
