@@ -332,6 +332,16 @@ def test_a_new_session_gets_its_id_from_us_and_an_old_one_is_resumed() -> None:
     assert "--session-id" not in old
 
 
+def test_a_copy_of_a_session_is_begun_under_its_own_id_and_then_resumed_like_any_other() -> None:
+    request = dataclasses.replace(REQUEST, fork_of="the original")
+
+    new, old = argv(["claude"], request, resume=False), argv(["claude"], request, resume=True)
+
+    assert (value(new, "--resume"), value(new, "--session-id")) == ("the original", SESSION)
+    assert "--fork-session" in new
+    assert old == argv(["claude"], REQUEST, resume=True)
+
+
 def test_the_prompt_is_never_on_the_command_line() -> None:
     words = argv(["claude"], dataclasses.replace(REQUEST, prompt="a very private prompt"), resume=False)
 

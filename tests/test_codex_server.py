@@ -161,6 +161,8 @@ def test_the_prompt_is_never_on_a_command_line_and_the_user_s_words_are() -> Non
     assert not any("private" in word for word in new + old)
     assert new[-3:] == ["--json", "--skip-git-repo-check", "-"]
     assert old[-5:] == ["resume", "--json", "--skip-git-repo-check", SESSION, "-"]
+    copy = exec_argv(["codex"], replace(request, fork_of="original"))
+    assert copy[-5:] == ["fork", "--json", "--skip-git-repo-check", "original", "-"]
     assert new[:8] == old[:8] == ["codex", "exec", "--color", "never", "-C", "/home/user/project", "-s", "workspace-write"]
     assert "model_verbosity=low" in new
     assert server_argv(["codex"], request.parameters) == ["codex", "-c", "model_verbosity=low", "app-server"]

@@ -456,3 +456,44 @@ def test_any_entry_can_be_taken_used_and_reset(world: World, entry: dict[str, ob
     assert after
     assert (after.session_id, after.started, after.last_active) == (session_id, True, START)
     assert world.sessions.reset("chat:42", "claude", world.folder)
+
+
+# a copy of another session
+
+
+def test_a_copy_is_asked_for_until_the_agent_has_begun_it_each_time_under_a_new_id(world: World) -> None:
+    world.sessions.replace("chat:42", "claude", world.folder, fork_of="original")
+
+    first, _ = world.sessions.take("chat:42", "claude", world.folder)
+    second, _ = world.sessions.take("chat:42", "claude", world.folder)
+
+    assert (first.fork_of, second.fork_of) == ("original", "original")
+    assert first.session_id != second.session_id
+    world.sessions.began("chat:42", "claude", world.folder, second.session_id)
+    assert (found := world.peek())
+    assert (found.session_id, found.started, found.fork_of) == (second.session_id, True, "")
+
+
+def test_a_copy_whose_id_the_agent_chooses_is_a_copy_no_more(world: World) -> None:
+    world.sessions.replace("chat:42", "codex", world.folder, fork_of="original")
+
+    world.sessions.began("chat:42", "codex", world.folder, "its own")
+
+    assert (found := world.peek("codex"))
+    assert (found.session_id, found.started, found.fork_of) == ("its own", True, "")
+
+
+def test_a_fresh_session_copies_nothing(world: World) -> None:
+    world.sessions.replace("chat:42", "claude", world.folder, fork_of="original")
+
+    world.sessions.reset("chat:42", "claude", world.folder)
+
+    assert world.sessions.take("chat:42", "claude", world.folder)[0].fork_of == ""
+
+
+@pytest.mark.parametrize("entry", [{"started": True, "fork_of": "x"}, {"started": False, "fork_of": 7}, {"fork_of": "x"}])
+def test_a_wrong_wish_for_a_copy_is_none(world: World, entry: dict[str, object]) -> None:
+    put(world, {"session_id": "x", **entry})
+
+    assert (found := world.peek())
+    assert found.fork_of == ""
