@@ -171,11 +171,10 @@ class Ledger:
 
     def release(self, lane: str, *, merge: bool) -> list[Incoming]:
         """Let the held messages of a lane wait again; merged ones become the first, with all texts in order."""
-        held = self.held(lane)
         with self._database.transaction() as cursor:
-            cursor.executemany(
-                "UPDATE inbox SET state = 'waiting', queued = 0, ended_at = NULL WHERE id = ? AND state = 'held'", [(i.id,) for i in held]
-            )
+            rows = cursor.execute(f"SELECT {COLUMNS} FROM inbox WHERE state = 'held' AND lane = ? ORDER BY id", (lane,)).fetchall()
+            held = [_incoming(row) for row in rows]
+            cursor.execute("UPDATE inbox SET state = 'waiting', queued = 0, ended_at = NULL WHERE state = 'held' AND lane = ?", (lane,))
             if merge and held:
                 first, *others = held
                 texts, fenced = "\n\n".join(i.text for i in held if i.text), "\n\n".join(i.untrusted for i in held if i.untrusted)
