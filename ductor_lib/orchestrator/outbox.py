@@ -99,7 +99,10 @@ class Outbox:
         """A short name for a command line that is too long for a button."""
         fresh = secrets.token_urlsafe(TOKEN_BYTES)
         with self._database.transaction() as cursor:
-            cursor.execute("INSERT OR IGNORE INTO tokens VALUES(?, ?, ?)", (fresh, command, self._now()))
+            cursor.execute(
+                "INSERT INTO tokens VALUES(?, ?, ?) ON CONFLICT(command) DO UPDATE SET created_at = excluded.created_at",
+                (fresh, command, self._now()),
+            )
             return str(cursor.execute("SELECT token FROM tokens WHERE command = ?", (command,)).fetchone()["token"])
 
     def command(self, token: str) -> str | None:
