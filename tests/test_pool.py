@@ -635,21 +635,31 @@ def test_a_task_that_ends_during_a_turn_is_told_after_it(agents: Agents, tmp_pat
     assert end(Running(agents.pool.own_turn("chat:1")).end()).text.startswith("The task is done:")
 
 
-def test_an_own_turn_that_overtakes_a_prompt_is_told_apart(build: Callable[..., Agents], tmp_path: Path) -> None:
+def overtaken(folder: Path, *own: str) -> tuple[str, ...]:
+    """A program whose second prompt is overtaken by turns of its own with these texts, each after a background task has ended."""
+
     def said(text: str) -> dict[str, object]:
         return {"type": "assistant", "message": {"content": [{"type": "text", "text": text}]}}
 
-    init = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
-    call = {"type": "assistant", "message": {"content": [{"type": "tool_use", "id": "t", "name": "Bash", "input": {}}]}}
-    answer = {"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": "t"}]}}
-    task = [call, {"type": "system", "subtype": "task_started", "task_id": "b", "tool_use_id": "t"}, answer]
-    ended = {"type": "system", "subtype": "task_notification", "task_id": "b", "tool_use_id": "t"}
-    first = [init, *task, ended, {"type": "result", "result": "1"}]
-    own = [init, said("own"), {"type": "result", "result": "own", "origin": {"kind": "task-notification"}, "and_on": True}]
+    def begun(task: str) -> list[dict[str, object]]:
+        call = {"type": "assistant", "message": {"content": [{"type": "tool_use", "id": task, "name": "Bash", "input": {}}]}}
+        answer = {"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": task}]}}
+        return [call, {"type": "system", "subtype": "task_started", "task_id": task, "tool_use_id": task}, answer]
+
+    def ended(task: str) -> list[dict[str, object]]:
+        result = {"type": "result", "result": task, "origin": {"kind": "task-notification"}, "and_on": True}
+        return [{"type": "system", "subtype": "task_notification", "task_id": task, "tool_use_id": task}, init, said(task), result]
+
+    init: dict[str, object] = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
+    first = [init, *(raw for task in own for raw in begun(task)), {"type": "result", "result": "1"}]
     mine = [init, {"type": "user", "uuid": "$KEY", "isReplay": True}, said("mine"), {"type": "result", "result": "mine"}]
-    script = tmp_path / "overtaken.jsonl"
-    script.write_text("\n".join(json.dumps(raw) for raw in (*first, *own, *mine)))
-    agents = build(command=(*REPLAY, str(script)))
+    script = folder / "overtaken.jsonl"
+    script.write_text("\n".join(json.dumps(raw) for raw in (*first, *(raw for task in own for raw in ended(task)), *mine)))
+    return *REPLAY, str(script)
+
+
+def test_an_own_turn_that_overtakes_a_prompt_is_told_apart(build: Callable[..., Agents], tmp_path: Path) -> None:
+    agents = build(command=overtaken(tmp_path, "own"))
     agents.ask("begin", session_id="s")
 
     events = agents.start("me", session_id="s").end()
@@ -658,6 +668,17 @@ def test_an_own_turn_that_overtakes_a_prompt_is_told_apart(build: Callable[..., 
     assert words(events) == end(events).text == "mine"
     assert end(Running(agents.pool.own_turn("chat:1")).end()).text == "own"
     assert agents.pool.own_turns.get(timeout=SOON).conversation == "chat:1"
+
+
+def test_two_own_turns_that_overtake_a_prompt_have_a_key_each(build: Callable[..., Agents], tmp_path: Path) -> None:
+    agents = build(command=overtaken(tmp_path, "one", "two"))
+    agents.ask("begin", session_id="s")
+
+    answer = agents.ask("me", session_id="s")
+
+    assert answer.text == "mine"
+    assert len({agents.pool.own_turns.get(timeout=SOON).key for _ in range(2)}) == 2
+    assert [end(Running(agents.pool.own_turn("chat:1")).end()).text for _ in range(2)] == ["one", "two"]
 
 
 def test_stop_ends_an_own_turn(build: Callable[..., Agents]) -> None:

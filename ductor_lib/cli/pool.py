@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -159,7 +160,7 @@ class ClaudePool:
             finished = yield from turn.events()
         finally:
             for started, ended in turn.own:
-                own = OwnTurn(process.conversation, ended.session_id, f"{started.session_id}:{process.turns}")
+                own = OwnTurn(process.conversation, ended.session_id, str(uuid.uuid4()))
                 self._own.publish(own, Recording((started, ended)))
             self._settle(process, turn, finished, stop)
         return finished
@@ -229,7 +230,7 @@ class ClaudePool:
         turn = Turn(process, process.request, stop, by_itself=True, started=False, now=self._now)
         self._keeper.begin_own(process)
         self._places.take()
-        self._own.publish(OwnTurn(process.conversation, process.session_id, str(first.get("uuid"))), recording)
+        self._own.publish(OwnTurn(process.conversation, process.session_id, str(uuid.uuid4())), recording)
         try:
             for event in turn.events(first):
                 recording.add(event)
