@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,8 +67,12 @@ class Screen:
 
     def __init__(self) -> None:
         self.cards: queue.SimpleQueue[Chat] = queue.SimpleQueue()
+        self.disk_is_full = False
 
     def queue(self, chat: Chat) -> None:
+        if self.disk_is_full:
+            self.disk_is_full = False
+            raise sqlite3.OperationalError("database or disk is full")
         self.cards.put(chat)
 
     def tell(self, chat: Chat, text: str) -> None: ...
@@ -177,6 +182,20 @@ def test_old_messages_are_held_with_one_question_and_run_once_they_are_released(
     for item in bench.ledger.release("chat:42", merge=False):
         bench.released.put(item)
     assert [bench.worker.done.get(timeout=SOON) for _ in range(2)] == ["old *one*", "old two"]
+
+
+def test_a_card_that_cannot_be_shown_does_not_end_the_releasing_of_messages(bench: Bench) -> None:
+    bench.send("old one", "old two", sent_at=NOW - 7200)
+    bench.send("hold it")
+    assert bench.worker.begun.get(timeout=SOON) == "hold it"
+    bench.screen.disk_is_full = True
+
+    for item in bench.ledger.release("chat:42", merge=False):
+        bench.released.put(item)
+
+    assert bench.screen.cards.get(timeout=SOON) == Chat(42)
+    bench.worker.gate("it").set()
+    assert [bench.worker.done.get(timeout=SOON) for _ in range(3)] == ["hold it", "old one", "old two"]
 
 
 def test_a_clock_that_went_back_makes_no_message_old(bench: Bench) -> None:

@@ -140,7 +140,10 @@ class Dispatch:
 
     def _serve_released(self) -> None:
         while (item := self._released.get()) is not None:
-            self._enqueue(item, first=item.kind == "agent")
+            try:
+                self._enqueue(item, first=item.kind == "agent")
+            except Exception:  # a full disk, say: the item has its place all the same, only the card does not show it
+                log.exception("released item failed id=%s", item.id)
 
     def _serve(self, items: queue.SimpleQueue[Incoming | None]) -> None:
         while (item := items.get()) is not None:
