@@ -32,10 +32,10 @@ def _session(desk: Desk, item: Incoming) -> list[str]:
     lines = [f"**Agent** {desk.agent.name}, {settings.model}, effort {settings.reasoning_effort}, {desk.permission_mode}"]
     if bucket is None:
         return [*lines, "**Session** none yet: the next message begins one"]
-    since = time.time()
+    now = time.time()
     return [
         *lines,
-        f"**Session** `{bucket.session_id[:8]}`, {age(since - bucket.created)} old, last active {age(since - bucket.last_active)} ago",
+        f"**Session** `{bucket.session_id[:8]}`, {age(now - bucket.created)} old, last active {age(now - bucket.last_active)} ago",
         f"**Used** {count(bucket.messages, 'message')}, ${bucket.cost_usd:.4f}, {bucket.tokens_in:,} tokens in, {bucket.tokens_out:,} out",
     ]
 
