@@ -12,7 +12,7 @@ import pytest
 
 from ductor_lib.events import Event
 from ductor_lib.messages import Chat, Incoming
-from ductor_lib.orchestrator.dispatch import MOST_WORKERS, Dispatch
+from ductor_lib.orchestrator.dispatch import MOST_WORKERS, Dispatch, held_card
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.ports import Place, View
 
@@ -196,6 +196,12 @@ def test_a_card_that_cannot_be_shown_does_not_end_the_releasing_of_messages(benc
     assert bench.screen.cards.get(timeout=SOON) == Chat(42)
     bench.worker.gate("it").set()
     assert [bench.worker.done.get(timeout=SOON) for _ in range(3)] == ["hold it", "old one", "old two"]
+
+
+def test_the_card_of_old_messages_shows_the_words_of_a_forwarded_one() -> None:
+    forwarded = Incoming("update:1", Chat(42), "", untrusted="Lunch at noon?", sent_at=NOW)
+
+    assert "• Lunch at noon?" in held_card(Chat(42), [forwarded], NOW).text
 
 
 def test_a_clock_that_went_back_makes_no_message_old(bench: Bench) -> None:

@@ -41,8 +41,8 @@ def show(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """/queue: what runs, what waits, with a Cancel for each."""
     running = desk.turns.running(item.lane)
     waiting = desk.ledger.waiting(item.lane)
-    lines = [f"▶ {first_line(running.item.text)}"] if running else ["Nothing is running."]
-    lines += [f"{number}. {first_line(other.text)}" for number, other in enumerate(waiting[:MOST_SHOWN], 1)]
+    lines = [f"▶ {first_line(running.item.text or running.item.untrusted)}"] if running else ["Nothing is running."]
+    lines += [f"{number}. {first_line(other.text or other.untrusted)}" for number, other in enumerate(waiting[:MOST_SHOWN], 1)]
     if len(waiting) > MOST_SHOWN:
         lines.append(f"… and {len(waiting) - MOST_SHOWN} more")
     buttons = tuple((Button(f"✖ Cancel {number}", f"/cancel {other.id}"),) for number, other in enumerate(waiting[:MOST_SHOWN], 1))

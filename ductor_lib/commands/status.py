@@ -20,7 +20,7 @@ def _now(desk: Desk, item: Incoming) -> list[str]:
     running = desk.turns.running(item.lane)
     waiting = len(desk.ledger.waiting(item.lane))
     held = len(desk.ledger.held(item.lane))
-    what = f"▶ {first_line(running.item.text)} ({age(time.monotonic() - running.begun)})" if running else "idle"
+    what = f"▶ {first_line(running.item.text or running.item.untrusted)} ({age(time.monotonic() - running.begun)})" if running else "idle"
     lines = [f"**Conversation** {item.lane}: {what}", f"**Queue** {count(waiting, 'message')} waiting"]
     if held:
         lines.append(f"**Held** {count(held, 'old message')}: see the card above")
