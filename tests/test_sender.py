@@ -600,6 +600,21 @@ def test_a_deleted_preview_begins_anew(telegram: LoopbackTelegram, ledger: Ledge
     telegram.wait(lambda t: bot(t) == ["two"])
 
 
+def test_a_preview_that_lost_one_of_its_messages_leaves_no_other_behind(
+    telegram: LoopbackTelegram, ledger: Ledger, sender: Sender
+) -> None:
+    picture = Picture(HOME, "turn:1", "one", "two", "three")
+    sender.show(picture)
+    telegram.wait(lambda t: bot(t) == ["one", "two", "three"])
+    assert sender.flush(10)
+    Client(telegram.token, telegram.url).delete(HOME, [telegram.messages(42)[0].id])
+
+    picture.become("new one", "two", "three")
+    sender.show(picture)
+
+    telegram.wait(lambda t: bot(t) == ["new one", "two", "three"])
+
+
 def test_one_call_is_in_flight_per_chat_and_chats_go_side_by_side(telegram: LoopbackTelegram, ledger: Ledger, sender: Sender) -> None:
     telegram.fail("sendMessage", hang=1.0, after=True, status=200, body={"ok": True, "result": {"message_id": 1, "text": "slow"}})
 
