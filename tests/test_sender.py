@@ -370,6 +370,24 @@ def test_a_group_that_moved_gets_its_answer(telegram: LoopbackTelegram, ledger: 
     assert bot(telegram, -1009) == ["answer"]
 
 
+def test_messages_of_a_group_that_moved_are_not_looked_for_under_its_new_id(
+    telegram: LoopbackTelegram, ledger: Ledger, sender: Sender
+) -> None:
+    ledger.say([Reply(GROUP, "card", slot="card")])
+    assert sender.flush(10)
+    telegram.add_group(-1009)
+    telegram.fail("editMessageText", status=400, body={
+        "ok": False, "error_code": 400, "description": "Bad Request: group chat was upgraded to a supergroup chat",
+        "parameters": {"migrate_to_chat_id": -1009},
+    })
+
+    ledger.say([Reply(GROUP, "answer", slot="card")])
+
+    assert sender.flush(10)
+    assert bot(telegram, -1009) == ["answer"]
+    assert [call.params["chat_id"] for call in telegram.calls if call.method != "sendMessage"] == ["-100"]
+
+
 @pytest.mark.parametrize("status", [403, 400])
 def test_a_dead_chat_holds_up_nobody(
     telegram: LoopbackTelegram, ledger: Ledger, sender: Sender, status: int, caplog: pytest.LogCaptureFixture
