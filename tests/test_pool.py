@@ -648,7 +648,8 @@ def overtaken(folder: Path, *own: str, at_once: bool = False) -> tuple[str, ...]
         return {"type": "assistant", "message": {"content": [{"type": "text", "text": text}]}}
 
     def begun(task: str) -> list[dict[str, object]]:
-        call: dict[str, object] = {"type": "assistant", "message": {"content": [{"type": "tool_use", "id": task, "name": "Bash", "input": {}}]}}
+        block = {"type": "tool_use", "id": task, "name": "Bash", "input": {}}
+        call: dict[str, object] = {"type": "assistant", "message": {"content": [block]}}
         answer: dict[str, object] = {"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": task}]}}
         return [call, {"type": "system", "subtype": "task_started", "task_id": task, "tool_use_id": task}, answer]
 
