@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ductor_lib.bot.client import Client, sync_commands
+from ductor_lib.bot.client import DEFAULT_WAIT, Client, sync_commands
 from ductor_lib.bot.failures import Conflict, Rejected, RetryAfter, TelegramError, Unauthorised, Unreachable
 from ductor_lib.bot.markup import Entity, Part
 from ductor_lib.demo.telegram import LoopbackTelegram
@@ -196,6 +196,17 @@ def test_retry_after_says_how_long(telegram: LoopbackTelegram, client: Client) -
         client.send(HOME, Part("x"))
 
     assert caught.value.seconds == 17
+
+
+@pytest.mark.parametrize("wait", [None, "soon", -1, 1e300])
+def test_a_pause_that_makes_no_sense_is_a_short_one(telegram: LoopbackTelegram, client: Client, wait: object) -> None:
+    refusal = {"ok": False, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": wait}}
+    telegram.fail("sendMessage", status=429, body=refusal)
+
+    with pytest.raises(RetryAfter) as caught:
+        client.send(HOME, Part("x"))
+
+    assert caught.value.seconds == DEFAULT_WAIT
 
 
 def test_a_refused_connection_had_no_effect() -> None:

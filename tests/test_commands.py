@@ -10,6 +10,7 @@ import pytest
 
 from ductor_lib.commands.table import ROWS, menu
 from tests.fakes import SOON, Bot
+from tests.program import until
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +121,20 @@ def test_a_full_session_is_replaced_and_the_chat_is_told(tmp_path: Path) -> None
         assert "the last one was full" in bot.wait_for("You wrote:\n\ntwo").text
         bot.settle()
         assert json.loads(bot.paths.sessions.read_text()) != first
+
+
+def test_a_discard_pressed_twice_says_that_nothing_waits(bot: Bot) -> None:
+    bot.settle()
+
+    assert "nothing waits for it any more" in answer(bot, "/held discard")
+
+
+def test_stopping_a_turn_that_is_already_stopping_says_so(tmp_path: Path) -> None:
+    with Bot(tmp_path) as bot:
+        bot.say("[[scenario:hang hard=1]] work")
+        until(bot.prompts, "the agent's prompt")
+
+        bot.say("stop")
+        bot.say("stop")
+
+        bot.wait_for("being stopped already")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from ductor_lib.events import Event
 from ductor_lib.messages import Chat, Incoming
-from ductor_lib.orchestrator.dispatch import MOST_WORKERS, Dispatch
+from ductor_lib.orchestrator.dispatch import MOST_WORKERS, Dispatch, held_card
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.ports import Place, View
 
@@ -66,8 +67,12 @@ class Screen:
 
     def __init__(self) -> None:
         self.cards: queue.SimpleQueue[Chat] = queue.SimpleQueue()
+        self.disk_is_full = False
 
     def queue(self, chat: Chat) -> None:
+        if self.disk_is_full:
+            self.disk_is_full = False
+            raise sqlite3.OperationalError("database or disk is full")
         self.cards.put(chat)
 
     def tell(self, chat: Chat, text: str) -> None: ...
@@ -177,6 +182,26 @@ def test_old_messages_are_held_with_one_question_and_run_once_they_are_released(
     for item in bench.ledger.release("chat:42", merge=False):
         bench.released.put(item)
     assert [bench.worker.done.get(timeout=SOON) for _ in range(2)] == ["old *one*", "old two"]
+
+
+def test_a_card_that_cannot_be_shown_does_not_end_the_releasing_of_messages(bench: Bench) -> None:
+    bench.send("old one", "old two", sent_at=NOW - 7200)
+    bench.send("hold it")
+    assert bench.worker.begun.get(timeout=SOON) == "hold it"
+    bench.screen.disk_is_full = True
+
+    for item in bench.ledger.release("chat:42", merge=False):
+        bench.released.put(item)
+
+    assert bench.screen.cards.get(timeout=SOON) == Chat(42)
+    bench.worker.gate("it").set()
+    assert [bench.worker.done.get(timeout=SOON) for _ in range(3)] == ["hold it", "old one", "old two"]
+
+
+def test_the_card_of_old_messages_shows_the_words_of_a_forwarded_one() -> None:
+    forwarded = Incoming("update:1", Chat(42), "", untrusted="Lunch at noon?", sent_at=NOW)
+
+    assert "• Lunch at noon?" in held_card(Chat(42), [forwarded], NOW).text
 
 
 def test_a_clock_that_went_back_makes_no_message_old(bench: Bench) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ductor_lib.bot.groups import Groups
 from ductor_lib.storage import JsonFile
 
@@ -37,3 +39,15 @@ def test_a_state_file_that_makes_no_sense_adds_nobody(tmp_path: Path) -> None:
 
     assert -1005 in groups
     assert JsonFile(tmp_path / "state.json").read()["kept"] == 1
+
+
+def test_a_new_id_that_could_not_be_stored_is_stored_the_next_time(tmp_path: Path) -> None:
+    folder = tmp_path / "missing"
+    groups = Groups([-5], JsonFile(folder / "state.json"))
+    with pytest.raises(FileNotFoundError):
+        groups.moved(-5, -1005)
+    folder.mkdir()
+
+    groups.moved(-5, -1005)
+
+    assert -1005 in Groups([-5], JsonFile(folder / "state.json"))

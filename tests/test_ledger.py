@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,29 @@ def test_a_long_command_gets_one_short_name(ledger: Ledger) -> None:
     assert ledger.outbox.command(token) == command
     assert len(token.encode()) <= 20
     assert ledger.outbox.command("unknown") is None
+
+
+def test_a_button_that_is_shown_again_lives_two_days_from_then(ledger: Ledger, clock: Clock) -> None:
+    command = "tell me " * 50
+    token = ledger.outbox.token(command)
+
+    clock.time += HISTORY_SECONDS - 1
+    ledger.outbox.token(command)
+    clock.time += HISTORY_SECONDS - 1
+    ledger.purge()
+
+    assert ledger.outbox.command(token) == command
+
+
+def test_a_reply_that_cannot_be_read_is_put_aside_and_the_others_are_sent(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.say([Reply(CHAT, "one"), Reply(CHAT, "two"), Reply(CHAT, "three")])
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as other, other:
+        other.execute("UPDATE outbox SET reply = '{\"half' WHERE id = 1")
+        other.execute("UPDATE outbox SET reply = '{\"chat\": {}}' WHERE id = 2")
+
+    assert [outgoing.reply.text for outgoing in ledger.outbox.unsent()] == ["three"]
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as other:
+        assert other.execute("SELECT state FROM outbox ORDER BY id").fetchall() == [("dead",), ("dead",), ("open",)]
 
 
 def test_closed_rows_are_forgotten_after_two_days_and_open_ones_never(ledger: Ledger, clock: Clock) -> None:

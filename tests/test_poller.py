@@ -317,6 +317,19 @@ def test_a_poll_that_hangs_is_replaced(world: World, caplog: pytest.LogCaptureFi
     poller.stop()
 
 
+def test_a_long_pause_is_no_poll_that_hangs(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    world.telegram.fail("getUpdates", retry_after=2)
+    world.telegram.say("one")
+    poller = world.poller(silent=0.7)
+
+    poller.start()
+
+    assert world.inbox.wait(1) == ["one"]
+    assert "poll hangs" not in caplog.text
+    poller.stop()
+
+
 # ── outages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -19,7 +19,10 @@ import pytest
 
 from ductor_lib.cli import sweep
 from ductor_lib.cli.claude import PROMPT_BYTES
+from ductor_lib.cli.claude_process import ClaudeProcess, Tasks
+from ductor_lib.cli.environment import MARK
 from ductor_lib.cli.pool import ClaudePool
+from ductor_lib.cli.turn import Stop, Turn
 from ductor_lib.events import Event, Finished, Recovering, Started, Status, Text, Tool, ToolDone
 from ductor_lib.messages import Chat
 from ductor_lib.ports import TurnRequest
@@ -635,21 +638,35 @@ def test_a_task_that_ends_during_a_turn_is_told_after_it(agents: Agents, tmp_pat
     assert end(Running(agents.pool.own_turn("chat:1")).end()).text.startswith("The task is done:")
 
 
-def test_an_own_turn_that_overtakes_a_prompt_is_told_apart(build: Callable[..., Agents], tmp_path: Path) -> None:
+def overtaken(folder: Path, *own: str, at_once: bool = False) -> tuple[str, ...]:
+    """A program whose second prompt is overtaken by turns of its own with these texts, each after a background task has ended.
+
+    Or they come right after the first answer: `at_once`.
+    """
+
     def said(text: str) -> dict[str, object]:
         return {"type": "assistant", "message": {"content": [{"type": "text", "text": text}]}}
 
-    init = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
-    call = {"type": "assistant", "message": {"content": [{"type": "tool_use", "id": "t", "name": "Bash", "input": {}}]}}
-    answer = {"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": "t"}]}}
-    task = [call, {"type": "system", "subtype": "task_started", "task_id": "b", "tool_use_id": "t"}, answer]
-    ended = {"type": "system", "subtype": "task_notification", "task_id": "b", "tool_use_id": "t"}
-    first = [init, *task, ended, {"type": "result", "result": "1"}]
-    own = [init, said("own"), {"type": "result", "result": "own", "origin": {"kind": "task-notification"}, "and_on": True}]
+    def begun(task: str) -> list[dict[str, object]]:
+        block = {"type": "tool_use", "id": task, "name": "Bash", "input": {}}
+        call: dict[str, object] = {"type": "assistant", "message": {"content": [block]}}
+        answer: dict[str, object] = {"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": task}]}}
+        return [call, {"type": "system", "subtype": "task_started", "task_id": task, "tool_use_id": task}, answer]
+
+    def ended(task: str) -> list[dict[str, object]]:
+        result = {"type": "result", "result": task, "origin": {"kind": "task-notification"}, "and_on": not at_once}
+        return [{"type": "system", "subtype": "task_notification", "task_id": task, "tool_use_id": task}, init, said(task), result]
+
+    init: dict[str, object] = {"type": "system", "subtype": "init", "session_id": "s", "model": "m"}
+    first = [init, *(raw for task in own for raw in begun(task)), {"type": "result", "result": "1", "and_on": at_once}]
     mine = [init, {"type": "user", "uuid": "$KEY", "isReplay": True}, said("mine"), {"type": "result", "result": "mine"}]
-    script = tmp_path / "overtaken.jsonl"
-    script.write_text("\n".join(json.dumps(raw) for raw in (*first, *own, *mine)))
-    agents = build(command=(*REPLAY, str(script)))
+    script = folder / "overtaken.jsonl"
+    script.write_text("\n".join(json.dumps(raw) for raw in (*first, *(raw for task in own for raw in ended(task)), *mine)))
+    return *REPLAY, str(script)
+
+
+def test_an_own_turn_that_overtakes_a_prompt_is_told_apart(build: Callable[..., Agents], tmp_path: Path) -> None:
+    agents = build(command=overtaken(tmp_path, "own"))
     agents.ask("begin", session_id="s")
 
     events = agents.start("me", session_id="s").end()
@@ -658,6 +675,49 @@ def test_an_own_turn_that_overtakes_a_prompt_is_told_apart(build: Callable[..., 
     assert words(events) == end(events).text == "mine"
     assert end(Running(agents.pool.own_turn("chat:1")).end()).text == "own"
     assert agents.pool.own_turns.get(timeout=SOON).conversation == "chat:1"
+
+
+def test_two_own_turns_that_overtake_a_prompt_have_a_key_each(build: Callable[..., Agents], tmp_path: Path) -> None:
+    agents = build(command=overtaken(tmp_path, "one", "two"))
+    agents.ask("begin", session_id="s")
+
+    answer = agents.ask("me", session_id="s")
+
+    assert answer.text == "mine"
+    assert len({agents.pool.own_turns.get(timeout=SOON).key for _ in range(2)}) == 2
+    assert [end(Running(agents.pool.own_turn("chat:1")).end()).text for _ in range(2)] == ["one", "two"]
+
+
+def test_a_turn_that_has_just_begun_by_itself_does_not_cost_the_process(tmp_path: Path) -> None:
+    request = TurnRequest(
+        conversation="chat:1", chat=Chat(1), prompt="begin", session_id="s", resume=False, model="m", effort="", cwd=tmp_path,
+        instructions="", permission_mode="plan", timeout=60.0, silence=60.0,
+    )  # fmt: skip
+    command = overtaken(tmp_path, "own", at_once=True)
+    variables = {"PATH": os.environ["PATH"], MARK: f"{uuid.uuid4().hex}/chat:1"}
+    process = ClaudeProcess(command, request, resume=False, environment=variables, secrets=())
+    list(Turn(process, request, Stop(), by_itself=False, started=False, now=time.monotonic).events())
+
+    fits = process.fits(command, request)
+    next_turn = Turn(process, request, Stop(), by_itself=False, started=False, now=time.monotonic)
+    list(next_turn.events())
+    process.destroy(0.0)
+
+    assert fits
+    assert [ended.text for _, ended in next_turn.own] == ["own"]
+    assert next_turn.finished is not None
+    assert next_turn.finished.text == "mine"
+
+
+def test_no_shape_of_a_task_s_line_ends_who_listens() -> None:
+    tasks = Tasks()
+    strangers: list[object] = [[], {}, None, 1.5]
+
+    for strange in strangers:
+        for subtype in ("task_started", "task_notification"):
+            tasks.feed({"type": "system", "subtype": subtype, "task_id": strange, "tool_use_id": strange}, 0.0)
+
+    assert not tasks.seen
 
 
 def test_stop_ends_an_own_turn(build: Callable[..., Agents]) -> None:

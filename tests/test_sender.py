@@ -370,6 +370,24 @@ def test_a_group_that_moved_gets_its_answer(telegram: LoopbackTelegram, ledger: 
     assert bot(telegram, -1009) == ["answer"]
 
 
+def test_messages_of_a_group_that_moved_are_not_looked_for_under_its_new_id(
+    telegram: LoopbackTelegram, ledger: Ledger, sender: Sender
+) -> None:
+    ledger.say([Reply(GROUP, "card", slot="card")])
+    assert sender.flush(10)
+    telegram.add_group(-1009)
+    telegram.fail("editMessageText", status=400, body={
+        "ok": False, "error_code": 400, "description": "Bad Request: group chat was upgraded to a supergroup chat",
+        "parameters": {"migrate_to_chat_id": -1009},
+    })
+
+    ledger.say([Reply(GROUP, "answer", slot="card")])
+
+    assert sender.flush(10)
+    assert bot(telegram, -1009) == ["answer"]
+    assert [call.params["chat_id"] for call in telegram.calls if call.method != "sendMessage"] == ["-100"]
+
+
 @pytest.mark.parametrize("status", [403, 400])
 def test_a_dead_chat_holds_up_nobody(
     telegram: LoopbackTelegram, ledger: Ledger, sender: Sender, status: int, caplog: pytest.LogCaptureFixture
@@ -598,6 +616,21 @@ def test_a_deleted_preview_begins_anew(telegram: LoopbackTelegram, ledger: Ledge
     sender.show(picture)
 
     telegram.wait(lambda t: bot(t) == ["two"])
+
+
+def test_a_preview_that_lost_one_of_its_messages_leaves_no_other_behind(
+    telegram: LoopbackTelegram, ledger: Ledger, sender: Sender
+) -> None:
+    picture = Picture(HOME, "turn:1", "one", "two", "three")
+    sender.show(picture)
+    telegram.wait(lambda t: bot(t) == ["one", "two", "three"])
+    assert sender.flush(10)
+    Client(telegram.token, telegram.url).delete(HOME, [telegram.messages(42)[0].id])
+
+    picture.become("new one", "two", "three")
+    sender.show(picture)
+
+    telegram.wait(lambda t: bot(t) == ["new one", "two", "three"])
 
 
 def test_one_call_is_in_flight_per_chat_and_chats_go_side_by_side(telegram: LoopbackTelegram, ledger: Ledger, sender: Sender) -> None:

@@ -30,7 +30,7 @@ class QueueCard:
         waiting = self.ledger.waiting(self.chat.lane)
         if not waiting:
             return Draft()
-        lines = [f"{number}. {first_line(item.text)}" for number, item in enumerate(waiting[:MOST_SHOWN], 1)]
+        lines = [f"{number}. {first_line(item.text or item.untrusted)}" for number, item in enumerate(waiting[:MOST_SHOWN], 1)]
         if len(waiting) > MOST_SHOWN:
             lines.append(f"… and {len(waiting) - MOST_SHOWN} more: /queue")
         buttons = tuple(

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 15.0  # seconds for a connection and for an answer
 IDLE_SECONDS = 60.0  # an idle connection may be gone without a trace; a new one costs less than a doubtful send
-DEFAULT_WAIT = 5.0  # seconds, for a 429 that does not say how long
+DEFAULT_WAIT = 5.0  # seconds, for a 429 that does not say how long, or says nonsense: nobody could wait for that
+LONGEST_WAIT = 86400.0 * 7  # seconds
 DELETE_AT_ONCE = 100  # Bot API: deleteMessages takes 1-100 ids
 UPDATE_KINDS = ("message", "edited_message", "callback_query")
 
@@ -230,7 +231,8 @@ def _failure(call: str, status: int, body: Raw | None, token: str) -> TelegramEr
     details = extra if isinstance(extra, dict) else {}
     description = str(body.get("description", "")).replace(token, "[token]")
     if code == 429:
-        return RetryAfter(float(details.get("retry_after", DEFAULT_WAIT)))
+        wait = details.get("retry_after")
+        return RetryAfter(float(wait) if isinstance(wait, int | float) and 0 <= wait <= LONGEST_WAIT else DEFAULT_WAIT)
     if code == 401 or (code == 404 and description == "Not Found"):
         return Unauthorised(f"{call}: {code} {description}")
     if code == 409:

@@ -104,6 +104,7 @@ class Delivery:
         elif error.remedy == "migrate" and self._chat.id != error.moved_to:
             self._groups.moved(self._chat.id, error.moved_to)
             self._chat = Chat(error.moved_to, self._chat.topic)
+            self._held = []  # message ids begin anew there: these would be somebody else's
         elif error.remedy in ("plain", "last_resort") and piece.entities:
             self._pieces[0] = Part(piece.text)
         elif error.remedy == "last_resort" and self._keyboard:

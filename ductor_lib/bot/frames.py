@@ -54,6 +54,7 @@ class Frames:
             self._client.edit(self._preview.chat, self._messages[number], part, keyboard=keyboard)
         except Rejected as error:
             if error.remedy == "send_new":  # somebody deleted it; the next frame begins a new message
+                self._client.delete(self._preview.chat, self._messages[number + 1:])  # with the buttons under the last
                 self._keep(number)
             raise
         self._shown[number] = (part, keyboard)

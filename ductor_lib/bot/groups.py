@@ -36,10 +36,12 @@ class Groups:
     def moved(self, old: int, new: int) -> None:
         """A group has a new id; it is heard if the old one was. Raises OSError when that cannot be stored."""
         with self._lock:
-            if old not in self._heard or new in self._heard:
+            if old not in self._heard:
                 return
+            known = new in self._heard
             self._heard.add(new)
-        log.warning("group was upgraded old=%d new=%d", old, new)
+        if not known:
+            log.warning("group was upgraded old=%d new=%d", old, new)
         with self._state.change() as data:
-            known = data.get(KEY)
-            data[KEY] = {**(known if isinstance(known, dict) else {}), str(old): new}
+            moved = data.get(KEY)
+            data[KEY] = {**(moved if isinstance(moved, dict) else {}), str(old): new}

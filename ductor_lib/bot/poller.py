@@ -195,7 +195,9 @@ class Poller:
             except Exception as error:  # the loop goes on, whatever it is
                 if ended.is_set():
                     return
-                ended.wait(outage.pause(error))
+                pause = outage.pause(error)
+                self._begun_at = self._clock() + pause  # a pause is no poll that hangs
+                ended.wait(pause)
 
     def _watch(self) -> None:
         while not self._stopping.wait(min(WATCH_SECONDS, self._silent)):

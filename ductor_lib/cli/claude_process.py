@@ -47,7 +47,7 @@ class Tasks:
             self._open[str(raw.get("task_id"))] = call, sweep.Span(self._calls.get(call, now), now)
         elif subtype == "task_notification":
             self._open.pop(str(raw.get("task_id")), None)
-            self.ended += raw.get("tool_use_id") in self._returned
+            self.ended += str(raw.get("tool_use_id")) in self._returned
         elif subtype == "init":
             self.ended = 0
         elif kind == "result":
@@ -136,7 +136,12 @@ class ClaudeProcess:
         sweep.stop(sweep.leftovers(members, cli=self.child.pid, since=since, spared=self.tasks.background))
 
     def _quiet(self) -> bool:
-        """Take what it said while nobody listened. False when it has begun something by itself, or is gone."""
+        """Take what it said while nobody listened. False when it has begun something by itself, or is gone.
+
+        Where turns may begin by themselves there was a listener, and what came since then is for the turn to tell apart.
+        """
+        if self.tasks.seen:
+            return not self.child.ended
         while (line := self.child.read(0)) is not None:
             raw = claude.parse(line)
             if not line or (raw and raw.get("subtype") == "init"):

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -161,7 +162,7 @@ class ClaudePool:
             finished = yield from turn.events()
         finally:
             for started, ended in turn.own:
-                own = OwnTurn(process.conversation, ended.session_id, f"{started.session_id}:{process.turns}")
+                own = OwnTurn(process.conversation, ended.session_id, str(uuid.uuid4()))
                 self._own.publish(own, Recording((started, ended)))
             self._settle(process, turn, finished, stop)
         return finished
@@ -217,6 +218,13 @@ class ClaudePool:
 
     def _watch(self, process: ClaudeProcess) -> None:
         """Listen to an idle process until a turn wants it or it is gone."""
+        try:
+            self._listen(process)
+        except Exception:  # a turn would wait for ever for a listener that is gone
+            log.exception("agent cannot be listened to, it has to leave conversation=%s", process.conversation)
+            self._keeper.settle(process, spoilt=True)
+
+    def _listen(self, process: ClaudeProcess) -> None:
         while not self._keeper.unwatch(process):
             line = process.child.read(LOOK)
             raw = claude.parse(line) if line else None
@@ -231,14 +239,16 @@ class ClaudePool:
         turn = Turn(process, process.request, stop, by_itself=True, started=False, now=self._now)
         self._keeper.begin_own(process)
         self._places.take()
-        self._own.publish(OwnTurn(process.conversation, process.session_id, str(first.get("uuid"))), recording)
+        self._own.publish(OwnTurn(process.conversation, process.session_id, str(uuid.uuid4())), recording)
         try:
-            for event in turn.events(first):
-                recording.add(event)
+            try:
+                for event in turn.events(first):
+                    recording.add(event)
+            finally:
+                self._settle(process, turn, turn.finished, stop)
         except Exception:
             log.exception("own turn failed conversation=%s", process.conversation)
-        finally:
-            self._settle(process, turn, turn.finished, stop)
+        finally:  # whatever happens: a lane waits for the recording's end
             self._places.leave()
             self._forget(process.conversation, stop)
             recording.add(turn.finished or self._lost(process, turn, stop))

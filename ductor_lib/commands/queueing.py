@@ -22,7 +22,9 @@ def stop(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     ended = desk.turns.end_turn(item.lane, before=item.id)
     desk.views.queue(item.chat)
     if not ended and not dropped:
-        return [Reply(item.chat, "Nothing is running and nothing waits.")]
+        running = desk.turns.running(item.lane)
+        stopping = running is not None and running.stop.is_set()
+        return [Reply(item.chat, "The running turn is being stopped already." if stopping else "Nothing is running and nothing waits.")]
     parts = ["the running turn"] * ended + [f"{count(dropped, 'waiting message')} dropped"] * bool(dropped)
     slots = ["held"] * bool(held) + [limits.question_of(other.id) for other in limited]  # their questions are answered
     return [*(Reply(item.chat, "", slot=slot, closing=True) for slot in slots), Reply(item.chat, f"⏹ Stopped: {', '.join(parts)}.")]
@@ -41,8 +43,8 @@ def show(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """/queue: what runs, what waits, with a Cancel for each."""
     running = desk.turns.running(item.lane)
     waiting = desk.ledger.waiting(item.lane)
-    lines = [f"▶ {first_line(running.item.text)}"] if running else ["Nothing is running."]
-    lines += [f"{number}. {first_line(other.text)}" for number, other in enumerate(waiting[:MOST_SHOWN], 1)]
+    lines = [f"▶ {first_line(running.item.text or running.item.untrusted)}"] if running else ["Nothing is running."]
+    lines += [f"{number}. {first_line(other.text or other.untrusted)}" for number, other in enumerate(waiting[:MOST_SHOWN], 1)]
     if len(waiting) > MOST_SHOWN:
         lines.append(f"… and {len(waiting) - MOST_SHOWN} more")
     buttons = tuple((Button(f"✖ Cancel {number}", f"/cancel {other.id}"),) for number, other in enumerate(waiting[:MOST_SHOWN], 1))
@@ -59,11 +61,13 @@ def cancel(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
 
 def held(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """A press on the card about old messages: run them in order, as one, or not at all."""
+    if words not in ("run", "merge", "discard"):
+        return [Reply(item.chat, STALE)]
+    if not desk.ledger.held(item.lane):  # decided already, or decided in a run that ended before its answer: the card goes
+        return [Reply(item.chat, "", slot="held", closing=True), Reply(item.chat, STALE)]
     if words == "discard":
         dropped = desk.ledger.discard(item.lane)
         return [Reply(item.chat, f"🗑 {count(dropped, 'message')} discarded.", slot="held", closing=True)]
-    if words not in ("run", "merge") or not desk.ledger.held(item.lane):
-        return [Reply(item.chat, STALE)]
     released = desk.ledger.release(item.lane, merge=words == "merge")
     for other in released:
         desk.released.put(other)

@@ -28,7 +28,7 @@ def _now(desk: Desk, item: Incoming) -> list[str]:
     running = desk.turns.running(item.lane)
     waiting = len(desk.ledger.waiting(item.lane))
     held = len(desk.ledger.held(item.lane))
-    what = f"▶ {first_line(running.item.text)} ({age(time.monotonic() - running.begun)})" if running else "idle"
+    what = f"▶ {first_line(running.item.text or running.item.untrusted)} ({age(time.monotonic() - running.begun)})" if running else "idle"
     lines = [f"**Conversation** {item.lane}: {what}", f"**Queue** {count(waiting, 'message')} waiting"]
     if held:
         lines.append(f"**Held** {count(held, 'old message')}: see the card above")
@@ -43,10 +43,10 @@ def _session(desk: Desk, item: Incoming) -> list[str]:
     lines.append(f"**Folder** {plain(os.path.realpath(desk.cwd))}")
     if bucket is None:
         return [*lines, "**Session** none yet: the next message begins one"]
-    since = time.time()
+    now = time.time()
     return [
         *lines,
-        f"**Session** `{bucket.session_id[:8]}`, {age(since - bucket.created)} old, last active {age(since - bucket.last_active)} ago",
+        f"**Session** `{bucket.session_id[:8]}`, {age(now - bucket.created)} old, last active {age(now - bucket.last_active)} ago",
         f"**Used** {count(bucket.messages, 'message')}, ${bucket.cost_usd:.4f}, {bucket.tokens_in:,} tokens in, {bucket.tokens_out:,} out",
     ]
 

@@ -62,10 +62,7 @@ class Choices:
 
     def read(self, item: Incoming) -> Directed:
         """What a message asks for: its words without leading directives, and who shall answer this one turn."""
-        choice = self.of(item.lane)
-        if item.kind == "agent":  # it goes on where it began
-            return Directed(Choice("claude", choice.model, choice.effort), item.text)
-        return directives.read(item.text, choice, self._catalogue)
+        return directives.read(item.text, self.of(item.lane), self._catalogue)
 
     def resolve(self, choice: Choice) -> Resolved:
         """Who runs it now. Moves to the other CLI when the wanted one is missing or not signed in and the other is."""

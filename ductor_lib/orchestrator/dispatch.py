@@ -140,7 +140,10 @@ class Dispatch:
 
     def _serve_released(self) -> None:
         while (item := self._released.get()) is not None:
-            self._enqueue(item, first=item.kind == "agent")
+            try:
+                self._enqueue(item, first=item.kind == "agent")
+            except Exception:  # a full disk, say: the item has its place all the same, only the card does not show it
+                log.exception("released item failed id=%s", item.id)
 
     def _serve(self, items: queue.SimpleQueue[Incoming | None]) -> None:
         while (item := items.get()) is not None:
@@ -157,7 +160,7 @@ class Dispatch:
 def held_card(chat: Chat, held: list[Incoming], now: float) -> Reply:
     """The one card of a conversation about messages that came while nobody answered."""
     oldest = max(0.0, now - min((other.sent_at for other in held), default=now))
-    shown = "\n".join(f"• {first_line(other.text)}" for other in held[:10]) + ("\n• …" if len(held) > 10 else "")
+    shown = "\n".join(f"• {first_line(other.text or other.untrusted)}" for other in held[:10]) + ("\n• …" if len(held) > 10 else "")
     text = f"📥 **{count(len(held), 'message')} came while I was away**, the oldest {age(oldest)} ago. What shall I do?\n\n{shown}"
     row = (Button("Run in order", "/held run"), Button("Merge", "/held merge"), Button("Discard", "/held discard"))
     return Reply(chat, text, buttons=(row,), slot="held")

@@ -194,11 +194,11 @@ class Ledger:
 
     def release(self, lane: str, *, merge: bool = False, state: str = "held") -> list[Incoming]:
         """Let the held (or "limited") messages of a lane wait again; merged ones become the first, with all texts in order."""
-        held = self.held(lane, state=state)
         with self._database.transaction() as cursor:
-            cursor.executemany(
-                "UPDATE inbox SET state = 'waiting', queued = 0, ended_at = NULL WHERE id = ? AND state = ?", [(i.id, state) for i in held]
-            )
+            found = "state = ? AND lane = ?"
+            rows = cursor.execute(f"SELECT {COLUMNS} FROM inbox WHERE {found} ORDER BY id", (state, lane)).fetchall()
+            held = [_incoming(row) for row in rows]
+            cursor.execute(f"UPDATE inbox SET state = 'waiting', queued = 0, ended_at = NULL WHERE {found}", (state, lane))
             if merge and held:
                 first, *others = held
                 texts, fenced = "\n\n".join(i.text for i in held if i.text), "\n\n".join(i.untrusted for i in held if i.untrusted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import queue
 import secrets
 import sqlite3
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 
 from ductor_lib.database import Database
 from ductor_lib.messages import Button, Chat, Reply
+
+log = logging.getLogger(__name__)
 
 TOKEN_BYTES = 9  # 12 characters: fits Telegram's 64 bytes of callback_data with room to spare
 
@@ -58,9 +61,15 @@ class Outbox:
     def unsent(self) -> list[Outgoing]:
         """Everything that has not arrived yet, in the order it was said."""
         rows = self._database.rows("SELECT id, reply, done, claimed, messages FROM outbox WHERE state = 'open' ORDER BY id")
-        return [
-            Outgoing(row["id"], _unpack(row["reply"]), row["done"], row["claimed"], tuple(json.loads(row["messages"]))) for row in rows
-        ]
+        found = []
+        for row in rows:
+            try:
+                messages = tuple(json.loads(row["messages"]))
+                found.append(Outgoing(row["id"], _unpack(row["reply"]), row["done"], row["claimed"], messages))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:  # one bad row must not keep the bot from starting
+                log.error("reply unreadable outgoing=%d reason=%s", row["id"], error)
+                self.close(row["id"], "dead", f"unreadable: {error}")
+        return found
 
     def claim(self, outgoing: int, part: int) -> None:
         """Note that this part is about to be sent as a new message, so that a crash leaves a trace of it."""
@@ -99,7 +108,10 @@ class Outbox:
         """A short name for a command line that is too long for a button."""
         fresh = secrets.token_urlsafe(TOKEN_BYTES)
         with self._database.transaction() as cursor:
-            cursor.execute("INSERT OR IGNORE INTO tokens VALUES(?, ?, ?)", (fresh, command, self._now()))
+            cursor.execute(
+                "INSERT INTO tokens VALUES(?, ?, ?) ON CONFLICT(command) DO UPDATE SET created_at = excluded.created_at",
+                (fresh, command, self._now()),
+            )
             return str(cursor.execute("SELECT token FROM tokens WHERE command = ?", (command,)).fetchone()["token"])
 
     def command(self, token: str) -> str | None:

@@ -14,11 +14,12 @@ from ductor_lib.orchestrator.words import first_line
 def recover(ledger: Ledger) -> list[Incoming]:
     """Report what the last run left half done; returns what still waits, in order. Call once, before any lane opens."""
     cut, waiting = ledger.recover()
+    cut += [item for item in waiting if item.kind == "agent"]  # what the agent said by itself was in memory only
     # A card of waiting messages from the last run would stand there for ever: the lanes write new ones.
     cards = [Reply(chat, "", slot="queue", closing=True) for chat in ledger.outbox.holders("queue")]
     asked = (limits.question(item) for item in ledger.held(state="limited"))
     ledger.interrupt(cut, [*(reply for item in cut for reply in report(item)), *cards, *undecided(ledger.held(), time.time()), *asked])
-    return waiting
+    return [item for item in waiting if item.kind != "agent"]
 
 
 def undecided(held: list[Incoming], now: float) -> list[Reply]:

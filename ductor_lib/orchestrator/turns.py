@@ -38,16 +38,23 @@ FRESH: dict[Reset, str] = {
     "daily": "*A fresh session: the daily reset (`daily_reset_hour`) came in between.*",
     "full": "*A fresh session: the last one was full (`max_session_messages`).*",
 }
+CANNOT_BEGIN = "Your message is kept, but cannot begin"
+OWN_TURNS = "claude"  # the only agent that begins turns by itself
+NO_SESSION = Bucket("", messages=0, cost_usd=0.0, tokens_in=0, tokens_out=0, created=0.0, last_active=0.0, started=False)
 NEW_SESSION = "*{cli} no longer knows the earlier conversation, so this is a fresh one.*"
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The item that a lane works on now. `begun` in monotonic seconds; `stop` is set when a person wants it ended."""
+    """The item that a lane works on now. `begun` in monotonic seconds.
+
+    `stop` is set when it shall end; `left` too, when that is because the program ends, and not what a person wants.
+    """
 
     item: Incoming
     begun: float
     stop: threading.Event = field(default_factory=threading.Event)
+    left: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +96,19 @@ class Turns:
         with self._lock:
             self._running[item.lane] = running
         try:
-            begun = self._insist(item, lambda: self._begin(item), "Your message is kept, but cannot begin")
+            begun = None if self._closing.is_set() else self._insist(item, lambda: self._begin(item), CANNOT_BEGIN)
             if begun is None:  # cancelled while it waited, or a limit is reached
                 return
-            self._views.queue(item.chat)
-            self._turn(begun, running)
-        except (sqlite3.OperationalError, OSError):  # the program ends before the disk has room: the ledger is right as it is
-            log.exception("turn not stored item=%s", item.id)
-        except Exception:
+            running = replace(running, item=begun)  # it may have been edited while it waited
+            with self._lock:
+                self._running[item.lane] = running
+            with self._unharmed():
+                self._views.queue(item.chat)
+            (self._own_turn if item.kind == "agent" else self._turn)(begun, running)
+        except Exception as error:
             log.exception("turn failed inside the bot item=%s", item.id)
+            if self._closing.is_set() and isinstance(error, sqlite3.OperationalError | OSError):
+                return  # the program ends before the disk has room: the ledger is right as it is
             self._close(item, [Reply(item.chat, "⚠️ Something went wrong inside ductor itself; `logs/agent.log` has the details. "
                                      "Send the message again, please.", slot=slot_of(item), fresh=True, closing=True)], None)
         finally:
@@ -123,9 +134,11 @@ class Turns:
         """The program ends: what runs is ended too, and offered again."""
         self._closing.set()
         with self._lock:
-            lanes = list(self._running)
-        for lane in lanes:
-            self.end_turn(lane, before=sys.maxsize)
+            running = list(self._running.values())
+        for one in running:
+            if not one.stop.is_set():
+                one.left.set()
+            self.end_turn(one.item.lane, before=sys.maxsize)
 
     def _begin(self, item: Incoming) -> Incoming | None:
         if not self._limits.stops(item):
@@ -144,32 +157,38 @@ class Turns:
             return
         item = replace(item, text=directed.text)
         agent = self._agents[resolved.choice.provider]
-        bucket, reset = self._insist(item, functools.partial(self._bucket, item, agent), "Your message is kept, but cannot begin")
+        take = functools.partial(self._sessions.take, item.lane, agent.name, self._cwd)
+        bucket, reset = self._insist(item, take, CANNOT_BEGIN)
         notes = tuple(filter(None, (resolved.note, FRESH[reset] if reset else "")))
         with logs.context("msg", item.chat.id, bucket.session_id):
             if suspects := security.scan(f"{item.text}\n{item.untrusted}"):
                 log.warning("input suspicious patterns=%s", ",".join(suspects))
             job = Job(item, running, agent, resolved.choice, bucket)
             told = self._tell(job)
-            if told.finished and told.finished.error == "unknown_session" and (bucket.started or bucket.fork_of) and item.kind != "agent":
-                job = replace(job, bucket=self._sessions.replace(item.lane, agent.name, self._cwd))
+            if told.finished and told.finished.error == "unknown_session" and (bucket.started or bucket.fork_of):
+                renew = functools.partial(self._sessions.replace, item.lane, agent.name, self._cwd)
+                job = replace(job, bucket=self._insist(item, renew, CANNOT_BEGIN))
                 notes = (NEW_SESSION.format(cli=CLIS[agent.name].title),)
                 told = self._tell(job)
             self._finish(job, told, notes)
 
-    def _bucket(self, item: Incoming, agent: Agent) -> tuple[Bucket, Reset | None]:
-        """The session of the turn; one that the agent began by itself goes on in the session it has."""
-        place = (item.lane, agent.name, self._cwd)
-        current = self._sessions.peek(*place) if item.kind == "agent" else None
-        return (current, None) if current else self._sessions.take(*place)
+    def _own_turn(self, item: Incoming, running: Running) -> None:
+        """Tell what the agent has begun by itself. It goes on in its own session, also when /new has left that meanwhile."""
+        agent = self._agents[OWN_TURNS]
+        bucket = self._sessions.peek(item.lane, agent.name, self._cwd) or NO_SESSION
+        choice = self._choices.of(item.lane)
+        model = choice.model if choice.provider == agent.name else ""
+        job = Job(item, running, agent, Choice(agent.name, model, ""), bucket)
+        with logs.context("msg", item.chat.id, bucket.session_id):
+            self._finish(job, self._tell(job), ())
 
     @contextmanager
     def _unharmed(self) -> Iterator[None]:
-        """A session file that cannot be written must not cost the answer."""
+        """What cannot be stored here must not cost the answer."""
         try:
             yield
-        except OSError as error:
-            log.error("session not stored reason=%s", error)
+        except (sqlite3.OperationalError, OSError) as error:
+            log.error("not stored reason=%s", error)
 
     def _tell(self, job: Job) -> Told:
         """Let the agent work, and show it. What comes back has its `finished`."""
@@ -180,8 +199,9 @@ class Turns:
             told.add(event)
             view.show(event)
             if isinstance(event, Started):
-                with self._unharmed():
-                    self._sessions.began(item.lane, job.agent.name, self._cwd, event.session_id)
+                if item.kind != "agent":
+                    with self._unharmed():
+                        self._sessions.began(item.lane, job.agent.name, self._cwd, event.session_id)
                 if job.running.stop.is_set():  # asked for between the last check and the start
                     job.agent.interrupt(item.lane)
         return told
@@ -213,7 +233,7 @@ class Turns:
         if counted and (warning := self._sessions.age_warning(after)):
             notes = (*notes, warning)
         fresh = item.kind == "agent" or seconds > self._settings.streaming.notify_after_seconds
-        shut_down = self._closing.is_set() and finished.outcome != "done"  # we stopped it, nobody asked for that
+        shut_down = job.running.left.is_set() and finished.outcome != "done"
         session_id = finished.session_id or job.bucket.session_id
         record = TurnRecord(
             agent.name, told.model or job.choice.model, session_id, time.time() - seconds, seconds,
@@ -223,16 +243,17 @@ class Turns:
             item.chat, slot_of(item), told, finished, provider=agent.name, fresh=fresh,
             stopped=SHUT_DOWN if shut_down else STOPPED, notes=(*notes, *filter(None, [self._limits.warning(record)])),
         )
-        with self._unharmed():  # before the answer is seen: a /status right after it counts the turn
-            self._sessions.record(
-                item.lane, agent.name, self._cwd, session_id=session_id, messages=1 if counted else 0, cost=finished.cost,
-                tokens_in=finished.tokens_in, tokens_out=finished.tokens_out,
-            )
+        if item.kind != "agent" or session_id == job.bucket.session_id:
+            with self._unharmed():  # before the answer is seen: a /status right after it counts the turn
+                self._sessions.record(
+                    item.lane, agent.name, self._cwd, session_id=session_id, messages=1 if counted else 0, cost=finished.cost,
+                    tokens_in=finished.tokens_in, tokens_out=finished.tokens_out,
+                )
         if finished.error == "not_signed_in":
             self._sign_ins.rejected(agent.name)
         elif counted:
             self._sign_ins.accepted(agent.name)
-        if shut_down:
+        if shut_down and item.kind != "agent":
             question = recovery.question(item, "I was stopped in the middle of this message:")
             self._close(item, [reply, question], record, state="interrupted")
         else:
