@@ -32,6 +32,7 @@ def info(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     lines = (
         f"**ductor** {__version__}",
         "Claude Code: https://docs.claude.com/en/docs/claude-code",
+        "Codex: https://developers.openai.com/codex",
         "Licence: MIT; pyTelegramBotAPI, which it uses, is GPL-2.0",
     )
     return [Reply(item.chat, "\n".join(lines))]
