@@ -16,6 +16,7 @@ from pathlib import Path
 from ductor_lib import __version__, logs
 from ductor_lib.app import App
 from ductor_lib.cli.auth import Auth
+from ductor_lib.cli.codex_auth import CodexAuth
 from ductor_lib.config import Settings, defaults, load
 from ductor_lib.errors import ConfigError, DuctorError
 from ductor_lib.infra.lock import HomeLock
@@ -89,17 +90,24 @@ def demo(say: Sequence[str], *, verbose: bool) -> int:
         console = sys.stderr if verbose else None
         stack.enter_context(logs.setup(paths.log, level="INFO", verbose=verbose, secrets=[telegram.token], console=console))
         environment = dict(os.environ)
-        command: tuple[str, ...] = ("claude",)
-        if Auth(command, variables=environment).state().signed_in:
-            print("Claude Code is signed in: it answers here, on your subscription, and works in a folder that is thrown away.")
+        claude: tuple[str, ...] = ("claude",)
+        codex: tuple[str, ...] = ("codex",)
+        able = [Auth(claude, variables=environment).state(), CodexAuth(codex, variables=environment).state()]
+        if any(state.signed_in for state in able):
+            print("A CLI is signed in: it answers here, on your subscription, and works in a folder that is thrown away.")
         else:
-            print("Claude Code is not signed in on this machine, so a scripted agent answers: it only shows how the chat behaves.")
-            command = (sys.executable, "-m", "ductor_lib.demo.agent")
+            print("Neither Claude Code nor Codex is signed in on this machine, so scripted agents answer: they only show how the chat behaves.")
+            claude, codex = scripted("agent"), scripted("codex_agent")
             environment |= {"HOME": folder, "PYTHONPATH": str(Path(__file__).parent.parent)}
-        app = stack.enter_context(App(settings, paths, environment=environment, command=command))
+        app = stack.enter_context(App(settings, paths, environment=environment, command=claude, codex_command=codex))
         if say:
             return terminal.converse(telegram, say, out=sys.stdout, settled=app.settled)
         return terminal.interactive(telegram, stdin=sys.stdin, out=sys.stdout, settled=app.settled)
+
+
+def scripted(name: str) -> tuple[str, ...]:
+    """The command of a scripted agent."""
+    return (sys.executable, "-m", f"ductor_lib.demo.{name}")
 
 
 def describe(error: Exception) -> str:

@@ -45,10 +45,10 @@ def test_a_cli_that_is_missing_is_not_installed() -> None:
     assert Auth(["/nonexistent/claude"], variables={}).state() == AuthState(False, False, "none", "")
 
 
-def test_a_cli_that_answers_nonsense_is_installed_and_not_signed_in(tmp_path: Path) -> None:
+def test_a_cli_that_does_not_tell_about_its_login_is_given_a_try(tmp_path: Path) -> None:
     auth = Auth(program(tmp_path, "echo nonsense"), variables=variables(tmp_path))
 
-    assert auth.state() == AuthState(True, False, "none", "")
+    assert auth.state() == AuthState(True, True, "unknown", "")
 
 
 def test_the_answer_is_remembered_for_a_minute(tmp_path: Path) -> None:

@@ -243,8 +243,8 @@ def test_an_agent_in_trouble_is_named_and_the_next_message_is_answered(hasty: Bo
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (("/nonexistent/claude",), "Claude Code is not installed on this machine. Install it (npm"),
-        (("/etc/passwd",), "Claude Code is not installed on this machine"),
+        (("/nonexistent/claude",), "Claude Code is not installed: npm install"),
+        (("/etc/passwd",), "Claude Code is not installed"),
         ((sys.executable, "-c", "raise SystemExit(3)"), "Claude Code ended unexpectedly"),
         ((sys.executable, "-c", "print('Hello! Not JSON at all.')"), "Claude Code ended unexpectedly"),
     ],

@@ -31,7 +31,7 @@ WORDS = 1200
 LONG = f"[[scenario:plain n={WORDS} delay=0]] tell me all"  # three messages
 TOOL = "[[scenario:tool cmd='echo tool-ran']] work"
 STUBBORN = "[[scenario:hang hard=1]] never ends, also when it is asked to"
-SLEEP = "[[scenario:tool cmd='test -e done || { touch done; sleep 60; }; echo tool-ran']] work"
+SLEEP = "[[scenario:tool cmd='test -e gate || sleep 60; echo tool-ran']] work"  # ends at once when the gate is there
 
 
 @pytest.fixture
@@ -173,6 +173,7 @@ def test_killed_in_the_turn_the_message_is_reported_and_runs_again_only_when_ask
         check_alive(bot)
         assert bot.prompts() == [*before, "are you there"]
         assert len(before) <= 1
+        (bot.paths.workspace / "gate").touch()
         telegram.press(report.id, "Run again")
         bot.wait_for(case.words)
         check_shown_once(bot, case.words)

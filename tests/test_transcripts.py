@@ -156,7 +156,7 @@ def test_a_session_is_found_by_provider_and_id_while_it_is_there(disk: Disk) -> 
     assert transcripts.find("codex", key, disk.home) is None
 
 
-@pytest.mark.parametrize("key", ["", "*", "../../etc/passwd", "x" * 5000, "\x00", str(uuid.uuid4())])
+@pytest.mark.parametrize("key", ["", "*", "../../etc/passwd", "x" * 5000, "\x00", "7c9e6679-7425-40de-944b-e07fc1f90ae7"])
 def test_a_made_up_id_finds_nothing(disk: Disk, key: str) -> None:
     disk.claude("one")
 

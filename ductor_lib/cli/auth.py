@@ -16,6 +16,7 @@ from ductor_lib import logs
 from ductor_lib.errors import SENTENCES, ErrorKind
 
 ASK_SECONDS = 10.0  # `auth status` needs 0.3 s and no network
+UNKNOWN = "unknown"
 REMEMBERED = 60.0  # seconds
 DETAIL_CHARS = 300
 CLOUDS = {"CLAUDE_CODE_USE_BEDROCK": "bedrock", "CLAUDE_CODE_USE_VERTEX": "vertex"}  # their own credentials are the cloud's
@@ -89,6 +90,8 @@ class Auth:
         found = VERSION.search(version)
         facts = claimed(self._run("auth", "status") or "")
         signed_in, method = facts.get("loggedIn") is True, str(facts.get("authMethod") or "none")
+        if not facts:  # it does not tell, as an older one: only a turn can show it
+            signed_in, method = True, UNKNOWN
         if cloud := next((name for variable, name in CLOUDS.items() if self._variables.get(variable) == "1"), ""):
             signed_in, method = True, cloud
         home = Path(self._variables.get("CLAUDE_CONFIG_DIR") or Path(self._variables.get("HOME", "~")).expanduser() / ".claude")

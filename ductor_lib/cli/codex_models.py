@@ -12,6 +12,7 @@ from ductor_lib.cli.codex_items import text_of
 from ductor_lib.storage import JsonFile
 
 FRESH = 86_400.0  # seconds
+AGAIN = 300.0  # seconds without asking a Codex that did not answer
 ASKED = "asked"  # unix seconds
 MODELS = "models"
 
@@ -36,6 +37,7 @@ class Models:
         self._file = JsonFile(path)
         self._ask = ask
         self._now = now
+        self._failed = -AGAIN  # when Codex last did not answer
 
     def list(self) -> tuple[Model, ...]:
         """The models, at most a day old if Codex answers; empty when it never has. May take some seconds. Any thread."""
@@ -43,8 +45,11 @@ class Models:
         known, asked = stored_models(stored.get(MODELS)), stored.get(ASKED)
         if known and isinstance(asked, int | float) and 0 <= self._now() - asked < FRESH:
             return known
+        if 0 <= self._now() - self._failed < AGAIN:
+            return known
         found = parse(self._ask())
         if not found:
+            self._failed = self._now()
             log.warning("models not listed kept=%d", len(known))
             return known
         with self._file.change() as data:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ductor_lib.cli.auth import CLIS, AuthState
+from ductor_lib.cli.auth import CLIS, UNKNOWN, AuthState
 from ductor_lib.cli.catalogue import Catalogue
 from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.config import Settings
@@ -52,6 +52,9 @@ class Choices:
             return Choice(str(stored["provider"]), str(stored["model"]), str(stored["effort"]))
         settings = self._settings
         found = self._catalogue.find(settings.model)
+        if found and settings.provider == "codex" and found.provider == "claude":  # `provider` says more than a `model` left as it was
+            offer = self._catalogue.default("codex")
+            return offer.choice(settings.reasoning_effort) if offer else Choice("codex", "", "")
         provider = found.provider if found else settings.provider
         return Choice(provider, settings.model, settings.reasoning_effort)
 
@@ -88,6 +91,8 @@ def how_to_sign_in(provider: str, state: AuthState) -> str:
     cli = CLIS[provider]
     if not state.installed:
         return f"❌ {cli.title} is not installed: `{cli.install}`, then `{cli.login}`."
+    if state.method == UNKNOWN:
+        return f"❔ {cli.title} {state.version} does not tell whether it is signed in; a message will show it."
     if state.method == "rejected":
         return f"❌ {cli.title}'s sign-in was refused: run `{cli.login}` on the machine."
     if not state.signed_in:

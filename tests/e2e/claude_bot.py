@@ -14,7 +14,7 @@ from typing import TypeVar
 from ductor_lib.app import App
 from ductor_lib.cli import sweep
 from tests.e2e.model_stub import ModelStub
-from tests.fakes import SOON, Bot, is_running
+from tests.fakes import NO_CODEX, SOON, Bot, is_running
 
 CLAUDE = shutil.which("claude") or ""
 TOOLS = ("--allowedTools", "Bash")  # as root, bypassPermissions is refused
@@ -32,11 +32,11 @@ class ClaudeBot(Bot):
     def __init__(self, folder: Path, stub: ModelStub, *, command: str = CLAUDE, key: str = "dummy", **overrides: object) -> None:
         self.stub = stub
         self._variables = environment(folder, stub, key)
-        overrides = {"cli_parameters": {"claude": TOOLS}, "streaming": {"edit_interval_seconds": 0.2}, **overrides}
-        super().__init__(folder, command=(command,), telegram=None, **overrides)
+        wanted = {"cli_parameters": {"claude": TOOLS}, "streaming": {"edit_interval_seconds": 0.2}, **overrides}
+        super().__init__(folder, command=(command,), codex=NO_CODEX, telegram=None, **wanted)
 
     def _build(self) -> App:
-        return App(self._settings, self.paths, environment=self._variables, command=self._command)
+        return App(self._settings, self.paths, environment=self._variables, command=self._command, codex_command=NO_CODEX)
 
     def __enter__(self) -> ClaudeBot:
         super().__enter__()

@@ -187,9 +187,7 @@ def test_without_a_login_the_chat_says_how_to_sign_in(tmp_path: Path, stub: Mode
     with ClaudeBot(tmp_path, stub, key="") as bot:
         bot.say("hello")
 
-        assert bot.wait_for("⚠️").text == (
-            "⚠️ Claude Code is not signed in. Run claude auth login on the machine, then send the message again."
-        )
+        assert "❌ Claude Code is not signed in: run claude auth login on the machine." in bot.wait_for("❌").text
         assert stub.requests == []
 
 
@@ -197,5 +195,5 @@ def test_without_the_program_the_chat_says_how_to_install_it(tmp_path: Path, stu
     with ClaudeBot(tmp_path, stub, command=str(tmp_path / "claude")) as bot:
         bot.say("hello")
 
-        assert "Claude Code is not installed on this machine." in bot.wait_for("⚠️").text
+        assert "❌ Claude Code is not installed: npm install" in bot.wait_for("❌").text
         assert stub.requests == []
