@@ -16,7 +16,7 @@ from ductor_lib import config
 from ductor_lib.bot.board import Board
 from ductor_lib.bot.client import Client, sync_commands
 from ductor_lib.bot.groups import Groups
-from ductor_lib.bot.poller import Fatal, Poller
+from ductor_lib.bot.poller import Ending, Poller
 from ductor_lib.bot.sender import Sender
 from ductor_lib.bot.stream import StreamViews
 from ductor_lib.bot.updates import Access
@@ -77,7 +77,7 @@ class App:
         self._settings = settings
         self._stack = ExitStack()
         self._stopping = threading.Event()
-        self._fatal = Fatal(self._stopping)
+        self._ending = Ending()
         self._purge_at = 0.0
         paths.create()
         self.ledger = Ledger(paths.ledger)
@@ -125,7 +125,7 @@ class App:
         router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns, board)
         self.dispatch = Dispatch(self.ledger, router, board, released, fresh_seconds=settings.inbox.fresh_minutes * 60.0)
         access = Access(frozenset(settings.allowed_user_ids), groups, settings.allowed_user_ids[0])
-        self._poller = Poller(self._client, self.ledger, self.sender, self.dispatch, access, groups, self._fatal)
+        self._poller = Poller(self._client, self.ledger, self.sender, self.dispatch, access, groups, self._ending)
 
     def __enter__(self) -> App:
         with self._stack as stack:
@@ -163,12 +163,11 @@ class App:
 
     def stop(self) -> None:
         """Let `wait` return. Any thread, and signal handlers."""
-        self._stopping.set()
+        self._ending.end()
 
     def wait(self) -> str:
         """Block until `stop`, or until there is a reason to give up: the reason for a person, "" without one."""
-        self._stopping.wait()
-        return self._fatal.reason
+        return self._ending.wait()
 
     def settled(self) -> bool:
         """Whether nothing runs, nothing waits, and everything that was said has arrived."""

@@ -14,7 +14,7 @@ from ductor_lib.bot.failures import Conflict, RetryAfter, Unreachable
 from ductor_lib.bot.groups import Groups
 from ductor_lib.bot.keyboard import keyboard
 from ductor_lib.bot.markup import Part
-from ductor_lib.bot.poller import BAD_TOKEN, Fatal, Outage, Poller
+from ductor_lib.bot.poller import BAD_TOKEN, Ending, Outage, Poller
 from ductor_lib.bot.updates import Access
 from ductor_lib.demo.telegram import LoopbackTelegram
 from ductor_lib.messages import Button, Chat, Incoming
@@ -87,15 +87,14 @@ class World:
         self.inbox = Inbox()
         self.groups = Groups([-100], JsonFile(Path("no-such-state.json")))
         self.answers = Answers()
-        self.stop = threading.Event()
-        self.fatal = Fatal(self.stop)
+        self.ending = Ending()
         self.now = 1000.0
         self.client = Client(telegram.token, telegram.url, patience=5.0)
         self.me: Me = self.client.me()
 
     def poller(self, *, silent: float = 115.0) -> Poller:
         return Poller(
-            self.client, self.ledger, self.answers, self.inbox, ACCESS, self.groups, self.fatal, now=lambda: self.now, silent=silent,
+            self.client, self.ledger, self.answers, self.inbox, ACCESS, self.groups, self.ending, now=lambda: self.now, silent=silent,
         )
 
     def poll(self) -> int:
@@ -285,8 +284,7 @@ def test_a_refused_token_ends_the_program_with_a_reason(world: World) -> None:
 
     poller.start()
 
-    assert world.stop.wait(10)
-    assert world.fatal.reason == BAD_TOKEN
+    assert world.ending.wait(10) == BAD_TOKEN
     poller.stop()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import random
 import sqlite3
 import threading
@@ -53,16 +54,23 @@ class Answers(Protocol):
     def tell(self, chat: Chat, text: str) -> None: ...
 
 
-class Fatal:
-    """Why the program has to end. `end` sets the event on which the main thread waits; `reason` is for a person, "" if all is well."""
+class Ending:
+    """Where the main thread waits for the end of the program, and learns why: a text for a person, "" if all is well.
 
-    def __init__(self, stop: threading.Event) -> None:
-        self.reason = ""
-        self._stop = stop
+    A queue, not an Event: `end` is called by signal handlers, which run in the main thread in the middle of `wait`. There
+    Event.set can meet the lock that Event.wait holds and block for ever; SimpleQueue.put is safe (Python: reentrant).
+    """
 
-    def end(self, reason: str) -> None:
-        self.reason = reason
-        self._stop.set()
+    def __init__(self) -> None:
+        self._reasons: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def end(self, reason: str = "") -> None:
+        """Let the program end. Any thread, and signal handlers."""
+        self._reasons.put(reason)
+
+    def wait(self, timeout: float | None = None) -> str:
+        """The first reason. Raises queue.Empty after `timeout` seconds."""
+        return self._reasons.get(timeout=timeout)
 
 
 class Poller:
@@ -73,7 +81,7 @@ class Poller:
     """
 
     def __init__(
-        self, client: Client, ledger: Ledger, answers: Answers, intake: Intake, access: Access, groups: Groups, fatal: Fatal, *,
+        self, client: Client, ledger: Ledger, answers: Answers, intake: Intake, access: Access, groups: Groups, ending: Ending, *,
         now: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic, silent: float = SILENT_SECONDS,
     ) -> None:
         self._client = client
@@ -82,7 +90,7 @@ class Poller:
         self._intake = intake
         self._access = access
         self._groups = groups
-        self._fatal = fatal
+        self._ending = ending
         self._now = now
         self._clock = clock
         self._silent = silent
@@ -190,7 +198,7 @@ class Poller:
                 outage.over()
             except Unauthorised as error:
                 log.error("telegram refuses the token reason=%s", error)
-                self._fatal.end(BAD_TOKEN)
+                self._ending.end(BAD_TOKEN)
                 return
             except Exception as error:  # the loop goes on, whatever it is
                 if ended.is_set():
