@@ -26,6 +26,7 @@ from ductor_lib.storage import JsonFile
 log = logging.getLogger(__name__)
 
 DEMO_USER = 42
+SCRIPTED = "Neither Claude Code nor Codex is signed in on this machine, so scripted agents answer: they only show how the chat behaves."
 DONE, FAILED, UNUSABLE = 0, 1, 2
 
 
@@ -96,7 +97,7 @@ def demo(say: Sequence[str], *, verbose: bool) -> int:
         if any(state.signed_in for state in able):
             print("A CLI is signed in: it answers here, on your subscription, and works in a folder that is thrown away.")
         else:
-            print("Neither Claude Code nor Codex is signed in on this machine, so scripted agents answer: they only show how the chat behaves.")
+            print(SCRIPTED)
             claude, codex = scripted("agent"), scripted("codex_agent")
             environment |= {"HOME": folder, "PYTHONPATH": str(Path(__file__).parent.parent)}
         app = stack.enter_context(App(settings, paths, environment=environment, command=claude, codex_command=codex))
