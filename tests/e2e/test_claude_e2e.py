@@ -81,7 +81,7 @@ def test_a_tool_is_named_while_it_runs_and_earlier_words_stand_in_a_quote_above_
     [
         ("error400", "This conversation has become too long for the model. Start a fresh one with /new."),
         ("error401", "Claude Code is not signed in. Run claude auth login on the machine, then send the message again."),
-        ("error404", "Claude Code does not know this model. Set another model in config.toml."),
+        ("error404", "Claude Code does not know this model. Choose another one with /model."),
         ("error429", "Claude Code has reached its usage limit. Wait a while, then send the message again."),
         ("error500", "The model is overloaded just now. Send the message again in a minute."),
         ("overloaded", "The model is overloaded just now. Send the message again in a minute."),
@@ -132,7 +132,7 @@ def test_status_tells_the_version_the_login_and_what_was_spent(bot: ClaudeBot) -
         status = bot.wait_for(f"Used {number} message").text
         spent.append(float(re.findall(r"\$([\d.]+)", status)[0]))
 
-    assert re.search(r"Claude Code \d+\.\d+\.\d+ signed in", status)
+    assert re.search(r"Claude Code \d+\.\d+\.\d+ is signed in", status)
     assert "1 agent process," in status
     assert spent[0] > 0.1  # USD
     assert spent == pytest.approx([spent[0], 2 * spent[0], 3 * spent[0]], rel=0.01)

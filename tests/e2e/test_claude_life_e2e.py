@@ -92,7 +92,7 @@ def test_a_conversation_that_the_cli_has_lost_is_begun_anew_with_a_word_about_it
     bot.say("second")
 
     answer = bot.wait_for("You said: second")
-    assert "Claude no longer knows the earlier conversation" in answer.text
+    assert "Claude Code no longer knows the earlier conversation" in answer.text
     assert stub.requests[-1].typed == ["second"]
     assert stub.requests[-1].session_id != stub.requests[0].session_id
 
@@ -190,7 +190,7 @@ def test_after_the_spending_limit_the_next_message_has_a_new_process_and_a_new_b
 
         bot.ask("cheap", answer="You said: cheap")
 
-        assert "The turn reached the spending limit (max_budget_usd)" in said
+        assert "The turn reached the spending limit (max_budget_usd or limits.turn_usd)" in said
         assert not set(bot.agents()) & set(first)
         assert any("dear" in text for text in stub.requests[-1].typed)
 

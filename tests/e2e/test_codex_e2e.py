@@ -271,7 +271,7 @@ def test_the_models_and_the_login_are_told(agents: RealAgents) -> None:
 
     assert any(model.is_default for model in models)
     assert all(model.default_effort in model.efforts for model in models)
-    assert (state.installed, state.signed_in, state.method) == (True, False, "none")
+    assert (state.installed, state.signed_in, state.method) == (True, True, "own provider")  # the stub is one
     assert state.version
 
 
