@@ -263,3 +263,16 @@ def test_a_person_or_a_file_at_the_beginning_is_text(bot: Bot) -> None:
     bot.wait_for("what is this?")
 
     assert bot.prompts() == ["@file.py @opus what is this?"]
+
+
+def test_a_provider_s_name_that_is_typed_means_its_default_model(bot: Bot) -> None:
+    bot.say("/model codex")
+
+    text = bot.wait_for("answers this conversation").text
+
+    assert "Scripted Large (Codex)" in text
+    assert "which model?" in text
+    bot.say("who is there")
+    bot.wait_for("You wrote:\n\nwho is there")
+    bot.say("/status")
+    assert "Agent Codex, scripted-large" in bot.wait_for("Conversation chat").text

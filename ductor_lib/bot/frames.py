@@ -28,8 +28,11 @@ class Frames:
         self._buttons: Rows = ()
         self._keyboard = ""
 
-    def draw(self, spend: Callable[[], None]) -> None:
-        """Show the newest state; `spend` is told of each call. Raises what the client raises: try the next frame."""
+    def draw(self, take: Callable[[], bool]) -> bool:
+        """Show the newest state; `take` allows each call or ends the frame. Whether all of it is shown.
+
+        Raises what the client raises: try the next frame.
+        """
         draft = self._preview.draw()
         if draft.buttons != self._buttons:
             self._keyboard, self._buttons = keyboard(draft.buttons, self._outbox), draft.buttons
@@ -37,12 +40,15 @@ class Frames:
             look = (part, self._keyboard if number == len(draft.parts) - 1 else "")
             if number < len(self._shown) and self._shown[number] == look:
                 continue
-            spend()
+            if not take():
+                return False
             self._show(number, *look)
         if draft.parts and len(self._messages) > len(draft.parts):
-            spend()
+            if not take():
+                return False
             self._client.delete(self._preview.chat, self._messages[len(draft.parts):])
             self._keep(len(draft.parts))
+        return True
 
     def _show(self, number: int, part: Part, keyboard: str) -> None:
         if number == len(self._messages):

@@ -11,18 +11,24 @@ GROUP_MINUTE = 10  # preview calls a minute in a group; the rest of Telegram's 2
 GROUP_INTERVAL = 60.0 / (GROUP_MINUTE - BURST)  # seconds; with the burst never more than GROUP_MINUTE in any minute
 
 
+ROUNDING = 1e-6  # of a call: what `ready_at` promises must be given
+
+
 class Budget:
     """The preview calls of one chat id: a burst, then one per `interval` seconds. Not thread-safe; times are monotonic."""
 
     def __init__(self, *, private: bool, interval: float) -> None:
         self._interval = interval if private else max(interval, GROUP_INTERVAL)
-        self._calls = float(BURST)  # that may be made at `_counted_at`; below zero after a frame of many parts
+        self._calls = float(BURST)  # that may be made at `_counted_at`
         self._counted_at = 0.0
 
-    def spend(self, now: float) -> None:
-        """One call is made."""
-        self._calls = min(BURST, self._calls + (now - self._counted_at) / self._interval) - 1.0
-        self._counted_at = now
+    def take(self, now: float) -> bool:
+        """Whether one more call may be made; it counts as made then."""
+        calls = min(BURST, self._calls + (now - self._counted_at) / self._interval)
+        if calls < 1.0 - ROUNDING:
+            return False
+        self._calls, self._counted_at = calls - 1.0, now
+        return True
 
     def ready_at(self) -> float:
         """When the next frame may be drawn."""

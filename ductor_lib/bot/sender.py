@@ -300,8 +300,8 @@ class Sender:
         try:
             if not showing.frames:
                 showing.frames.append(Frames(showing.preview, self._client, self._outbox))
-            showing.frames[0].draw(lambda: line.budget.spend(self._now()))
-            failed, drawn = False, True
+            drawn = showing.frames[0].draw(lambda: line.budget.take(self._now()))
+            failed = False
         except RetryAfter as error:
             log.warning("telegram wants a pause, no previews chat=%d seconds=%.0f", showing.preview.chat.id, error.seconds)
             pause, failed = error.seconds, False

@@ -26,7 +26,14 @@ NO_LIST = (
 
 def model(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """/model [provider [page] | model [effort] | effort | default]: show the panel, or choose."""
-    text, rows = _answer(desk, item, words)
+    provider = words.casefold()
+    if item.kind != "press" and provider in PROVIDERS and (offer := desk.catalogue.default(provider)):
+        # Typed, a provider's name means its default model; pressed, it only opens the list of its models.
+        chosen, _ = _choose(desk, item, offer, "")
+        others, rows = _models(desk, desk.choices.of(item.lane), provider, 1)
+        text = f"{chosen}\n\n{others}"
+    else:
+        text, rows = _answer(desk, item, words)
     # A press edits the panel where it is; what was typed is answered below it, and the old panel goes.
     return [Reply(item.chat, text, buttons=rows, slot=SLOT, fresh=item.kind != "press")]
 
