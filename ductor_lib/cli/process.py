@@ -244,7 +244,9 @@ class ChildProcess:
     def _await_exit(self) -> None:
         self._child.wait()
         until = time.monotonic() + DRAIN
-        while self._out.is_alive() and (time.monotonic() < until or self._lines.full):  # a slow consumer still gets all
+        while self._out.is_alive() and time.monotonic() < until:
+            if self._lines.full:  # the time counts from when the consumer has caught up: a slow one still gets all
+                until = time.monotonic() + DRAIN
             self._out.join(LOOK)
         self._err.join(max(0.0, until - time.monotonic()))
         self._outgoing.put(None)
