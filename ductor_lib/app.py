@@ -90,23 +90,21 @@ class App:
         )
         self._sessions_file = JsonFile(paths.sessions)
         sessions = Sessions(self._sessions_file, freshness(settings))
+        parallel, pass_env, secrets = config.agents_parallel(settings), settings.agents.pass_env, (settings.telegram_token,)
         self.agent = ClaudePool(
-            command, home=paths.home, run=run, environment=environment, parallel=config.agents_parallel(settings),
-            warm=settings.agents.warm, warm_seconds=settings.agents.warm_minutes * 60.0, pass_env=settings.agents.pass_env,
-            secrets=(settings.telegram_token,),
+            command, home=paths.home, run=run, environment=environment, parallel=parallel, warm=settings.agents.warm,
+            warm_seconds=settings.agents.warm_minutes * 60.0, pass_env=pass_env, secrets=secrets,
         )
         self.codex = Codex(
-            codex_command, home=paths.home, run=run, environment=environment, parallel=config.agents_parallel(settings),
-            pass_env=settings.agents.pass_env, secrets=(settings.telegram_token,),
+            codex_command, home=paths.home, run=run, environment=environment, parallel=parallel, pass_env=pass_env, secrets=secrets
         )
         agents: dict[str, Agent] = {"claude": self.agent, "codex": self.codex}
-        pass_env, secrets = settings.agents.pass_env, (settings.telegram_token,)
+        variables = plain_environment(environment, pass_env=pass_env, secrets=secrets)
         self._sign_ins = SignIns({
-            "claude": Auth(command, variables=plain_environment(environment, pass_env=pass_env)),
+            "claude": Auth(command, variables=variables),
             "codex": CodexAuth(codex_command, variables=codex_environment(environment, pass_env=pass_env, secrets=secrets)),
         })
         self._models = Models(paths.codex_models, self._list_codex_models)
-        variables = plain_environment(environment, pass_env=pass_env, secrets=secrets)
         self._claude_models = ClaudeModels(command, cwd=paths.home, variables=variables)
         catalogue = Catalogue(self._claude_models, self._models)
         choices = Choices(settings, sessions, self._state_file, catalogue, self._sign_ins)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +63,8 @@ class AuthState:
     stamp: int = 0
 
 
-class Auth:
-    """Asks `command` for its version and its login. Presence is all that it tells: an expired login still counts as one."""
+class Remembering(ABC):
+    """Asks a CLI, `command`, for its state and remembers the answer for a minute. How it is asked is the subclass's part."""
 
     def __init__(self, command: Sequence[str], *, variables: Mapping[str, str], now: Callable[[], float] = time.monotonic) -> None:
         self._command = tuple(command)
@@ -82,6 +83,14 @@ class Auth:
         with self._lock:
             self._known = self._now(), state
         return state
+
+    @abstractmethod
+    def _ask(self) -> AuthState:
+        """Ask now; may take some seconds."""
+
+
+class Auth(Remembering):
+    """Asks Claude Code for its version and its login. Presence is all that it tells: an expired login still counts as one."""
 
     def _ask(self) -> AuthState:
         version = self._run("--version")

@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-import threading
-import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ductor_lib.cli.auth import ASK_SECONDS, REMEMBERED, VERSION, AuthState, written
+from ductor_lib.cli.auth import ASK_SECONDS, VERSION, AuthState, Remembering, written
 
 METHODS = (("api key", "api_key"), ("chatgpt", "chatgpt"))  # in the words of `login status`: our word
 BUILT_IN = ("amazon-bedrock", "lmstudio", "ollama")  # providers that Codex knows without a table
 
 
-class CodexAuth:
-    """Asks `command` for its version and its login. A provider of the user's own in Codex's configuration may need none."""
-
-    def __init__(self, command: Sequence[str], *, variables: Mapping[str, str], now: Callable[[], float] = time.monotonic) -> None:
-        self._command = tuple(command)
-        self._variables = dict(variables)
-        self._now = now
-        self._lock = threading.Lock()
-        self._known: tuple[float, AuthState] | None = None
-
-    def state(self) -> AuthState:
-        """The state, at most a minute old. May take some seconds: not for a thread that others wait for. Any thread."""
-        with self._lock:
-            known = self._known
-        if known is not None and self._now() - known[0] < REMEMBERED:
-            return known[1]
-        state = self._ask()
-        with self._lock:
-            self._known = self._now(), state
-        return state
+class CodexAuth(Remembering):
+    """Asks Codex for its version and its login. A provider of the user's own in Codex's configuration may need none."""
 
     def _ask(self) -> AuthState:
         version = self._run("--version")
