@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
 import os
 import signal
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 DEMO_USER = 42
 SCRIPTED = "Neither Claude Code nor Codex is signed in on this machine, so scripted agents answer: they only show how the chat behaves."
 DONE, FAILED, UNUSABLE = 0, 1, 2
+END_SECONDS = 18.0  # for everything that has to end; all that counts is on disk by then
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +73,7 @@ def serve(settings: Settings, paths: Paths, state: JsonFile) -> int:
         signal.signal(number, lambda *_: app.stop())
     with app:
         reason = app.wait()
+        faulthandler.dump_traceback_later(END_SECONDS, exit=True)  # an end that hangs says where, and ends
     if reason:
         print(f"ductor stopped: {reason}", file=sys.stderr)
         return FAILED

@@ -40,7 +40,8 @@ class Program:
     def __init__(self, folder: Path, *arguments: str, variables: dict[str, str] | None = None) -> None:
         self.folder = folder
         self._output = folder / "output"
-        environment = {"PATH": f"{scripted(folder)}:/usr/bin:/bin", "HOME": str(folder), "DUCTOR_HOME": str(folder / "home")}
+        environment = {"PATH": f"{scripted(folder)}:/usr/bin:/bin", "HOME": str(folder), "DUCTOR_HOME": str(folder / "home"),
+                       "PYTHONFAULTHANDLER": "1"}  # fmt: skip
         with self._output.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "ductor.py"), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -65,8 +66,13 @@ class Program:
         return file.read_text() if file.exists() else ""
 
     def wait(self, timeout: float = SOON) -> int:
-        """The exit code."""
-        return self.process.wait(timeout)
+        """The exit code. A program that does not end is made to say where its threads are, and what it logged."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait(timeout)
+            raise AssertionError(f"it does not end\n{self.output}\n{self.log}") from None
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 LONG_POLL = 25  # seconds
 SILENT_SECONDS = 90.0 + LONG_POLL  # a poll that has not ended by then never will
 WATCH_SECONDS = 5.0
+LOOK = 1.0  # seconds between two looks of the main thread at what signals have asked for
 FORGET_SECONDS = 6 * 86400.0  # Bot API: update ids may start anywhere after a week without updates
 BAD_TOKEN = (
     "Telegram does not accept the bot's token. Put the one that @BotFather shows into `telegram_token` in config.toml, "
@@ -69,7 +71,13 @@ class Ending:
         self._reasons.put(reason)
 
     def wait(self, timeout: float | None = None) -> str:
-        """The first reason. Raises queue.Empty after `timeout` seconds."""
+        """The first reason. Raises queue.Empty after `timeout` seconds.
+
+        Without one it looks up now and then: a signal in the instant before a wait begins wakes nobody.
+        """
+        while timeout is None:
+            with suppress(queue.Empty):
+                return self._reasons.get(timeout=LOOK)
         return self._reasons.get(timeout=timeout)
 
 
