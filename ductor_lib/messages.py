@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["message", "press", "edit", "agent"]
+Kind = Literal["message", "press", "edit", "agent", "wake", "heartbeat", "task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,11 @@ class Incoming:
     the one who sent it. `message_id` is Telegram's, 0 without one; for a press it is the message with the button.
     `callback` is the id that Telegram wants answered for a press. `id` is the ledger's row, 0 until stored.
     `untrusted` holds text quoted from somebody else; it is fenced before an agent sees it.
+
+    Kinds: "message", "press" and "edit" come from a person; "agent" is a turn that the agent has begun by itself;
+    "wake" and "heartbeat" are turns that a hook or the clock begins in the conversation of `chat`; "task" is an
+    unattended run in a session of its own, in the lane `task:<task>`, whose reports go to `chat`. `run` is the row of
+    `orchestrator/runs.py` that the item belongs to, 0 for none.
     """
 
     key: str
@@ -69,11 +74,13 @@ class Incoming:
     sent_at: float = 0.0
     callback: str = ""
     untrusted: str = ""
+    task: str = ""
+    run: int = 0
     id: int = 0
 
     @property
     def lane(self) -> str:
-        return self.chat.lane
+        return f"task:{self.task}" if self.task else self.chat.lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,8 @@ class Reply:
     `fresh` sends a new message all the same, so that the phone rings, and then removes what the slot held.
     `closing` forgets the slot afterwards: its messages stay as they are.
     `earlier` is text the agent wrote before its final words; it is shown above them in an expandable quote.
-    `silent` asks Telegram not to ring.
+    `silent` asks Telegram not to ring. `files` are absolute paths; each is sent as a message of its own after the text,
+    and one that cannot be sent is named in the chat with the reason.
     """
 
     chat: Chat
@@ -96,3 +104,4 @@ class Reply:
     closing: bool = False
     earlier: str = ""
     silent: bool = False
+    files: tuple[str, ...] = ()

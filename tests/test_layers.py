@@ -11,12 +11,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TIERS: tuple[tuple[str, ...], ...] = (
     ("main", "setup_wizard"),
-    ("demo_verb",),
+    ("verbs",),
     ("app",),
     ("commands",),
     ("bot", "automation", "demo"),
     ("orchestrator",),
-    ("cli", "session", "workspace", "infra", "security"),
+    ("cli", "session", "workspace", "infra", "security", "tools"),
     ("base",),
 )
 BASE = {

@@ -1,0 +1,1 @@
+"""The words of the command line: one module per verb, with its arguments and what it does."""
