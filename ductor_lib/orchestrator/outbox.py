@@ -133,4 +133,4 @@ def _unpack(text: str) -> Reply:
     raw = json.loads(text)
     chat = Chat(**raw.pop("chat"))
     rows = tuple(tuple(Button(**button) for button in row) for row in raw.pop("buttons"))
-    return Reply(chat=chat, buttons=rows, **raw)
+    return Reply(chat=chat, buttons=rows, files=tuple(raw.pop("files", ())), **raw)
