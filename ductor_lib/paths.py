@@ -50,6 +50,52 @@ class Paths:
     def workspace(self) -> Path:
         return self.home / "workspace"
 
+    @property
+    def cron_jobs(self) -> Path:
+        return self.home / "cron_jobs.json"
+
+    @property
+    def webhooks(self) -> Path:
+        return self.home / "webhooks.json"
+
+    @property
+    def home_manifest(self) -> Path:
+        """What ductor itself has written into the home, by hash: how an edited file is told from an old one."""
+        return self.home / "config" / "home.json"
+
+    @property
+    def memory(self) -> Path:
+        return self.workspace / "memory_system" / "MAINMEMORY.md"
+
+    @property
+    def cron_tasks(self) -> Path:
+        return self.workspace / "cron_tasks"
+
+    @property
+    def skills(self) -> Path:
+        return self.workspace / "skills"
+
+    @property
+    def tools(self) -> Path:
+        return self.workspace / "tools"
+
+    @property
+    def tools_bin(self) -> Path:
+        """The folder on the agent's PATH in which it finds `ductor`."""
+        return self.tools / "bin"
+
+    @property
+    def telegram_files(self) -> Path:
+        return self.workspace / "telegram_files"
+
+    @property
+    def output_to_user(self) -> Path:
+        return self.workspace / "output_to_user"
+
+    @property
+    def requests(self) -> Path:
+        return self.workspace / ".requests"
+
     def create(self) -> None:
         """Make the folders, readable by nobody else. Raises OSError where the disk does not let us."""
         for folder in (self.home, self.config.parent, self.log.parent, self.workspace):
