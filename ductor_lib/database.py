@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,22 +15,23 @@ log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5.0  # a backup or a curious sqlite3 shell may hold the file for a moment
 SUFFIXES = ("", "-wal", "-shm")
+Column = tuple[str, str, str]  # table, name, type
 
 
 class Database:
-    """An sqlite database with explicit transactions. Any thread.
+    """An sqlite database with explicit transactions. Any thread. `added` are columns that older files do not have yet.
 
     `damaged` names the copy that was moved aside when the file could not be read, else it is None.
     Raises OSError where the folder cannot be written and sqlite3.OperationalError where the disk is full.
     """
 
-    def __init__(self, path: Path, schema: str, *, now: float | None = None) -> None:
+    def __init__(self, path: Path, schema: str, *, added: Sequence[Column] = (), now: float | None = None) -> None:
         self.path = path
         self.damaged: Path | None = None
         self._lock = threading.Lock()
         connection = _connect(path)
         try:
-            _prepare(connection, path, schema)
+            _prepare(connection, path, schema, added)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 connection.close()
@@ -40,7 +41,7 @@ class Database:
             connection.close()
             log.error("database damaged moved=%s reason=%s", self.damaged.name, error)
             connection = _connect(path)
-            _prepare(connection, path, schema)
+            _prepare(connection, path, schema, added)
         self._connection = connection
 
     @contextmanager
@@ -81,7 +82,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, schema: str, added: Sequence[Column]) -> None:
     """Check the file and bring its tables up to date. Raises sqlite3.DatabaseError when it is damaged."""
     pages_log = path.with_name(path.name + "-wal")
     if not path.stat().st_size and pages_log.exists() and pages_log.stat().st_size:
@@ -91,6 +92,9 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
     connection.executescript(schema)
+    for table, column, kind in added:
+        if column not in {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
 
 def _move_aside(path: Path, stamp: int) -> Path:

@@ -92,9 +92,9 @@ def test_an_interrupted_message_runs_again_once_and_only_from_its_own_conversati
     ledger.begin(item.id)
     ledger.interrupt([item], [])
 
-    assert ledger.again(item.id, "chat:1") is None
-    assert ledger.again(item.id, item.lane) == item
-    assert ledger.again(item.id, item.lane) is None
+    assert ledger.again(item.id, Chat(1)) is None
+    assert ledger.again(item.id, item.chat) == item
+    assert ledger.again(item.id, item.chat) is None
     assert ledger.begin(item.id) == item
 
 

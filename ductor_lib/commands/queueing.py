@@ -77,7 +77,7 @@ def held(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
 
 def again(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """A press on Run again: an interrupted message gets its second run."""
-    released = desk.ledger.again(int(words), item.lane) if words.isdigit() else None
+    released = desk.ledger.again(int(words), item.chat) if words.isdigit() else None
     if released is None:
         return [Reply(item.chat, STALE)]
     desk.released.put(released)
@@ -86,6 +86,6 @@ def again(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
 
 def forget(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """A press on Forget: an interrupted message stays as it is."""
-    if not words.isdigit() or not desk.ledger.forget(int(words), item.lane):
+    if not words.isdigit() or not desk.ledger.forget(int(words), item.chat):
         return [Reply(item.chat, STALE)]
     return [Reply(item.chat, "Forgotten.", slot=f"again:{words}", closing=True)]

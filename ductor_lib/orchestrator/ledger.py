@@ -11,11 +11,13 @@ from pathlib import Path
 from ductor_lib.database import Database
 from ductor_lib.messages import Chat, Incoming, Reply
 from ductor_lib.orchestrator.outbox import Outbox
-from ductor_lib.orchestrator.schema import SCHEMA
+from ductor_lib.orchestrator.runs import Runs
+from ductor_lib.orchestrator.schema import ADDED, SCHEMA
 
 HISTORY_SECONDS = 48 * 3600.0  # closed rows and duplicates are known for two days; Telegram redelivers for one
 PENDING = "('waiting', 'held', 'limited')"
-COLUMNS = "id, key, chat, topic, user, kind, message_id, text, untrusted, callback, sent_at"
+COLUMNS = "id, key, lane, chat, topic, user, kind, message_id, text, untrusted, callback, sent_at, run"
+TASK = "task:"  # begins the lane of an unattended run
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,16 @@ class Spent:
 
 
 class Ledger:
-    """The inbox, the turns and (as `outbox`) the replies, in one sqlite file. Any thread.
+    """The inbox, the turns, (as `outbox`) the replies and (as `runs`) jobs and hooks, in one sqlite file. Any thread.
 
     Every method is one transaction. Raises sqlite3.OperationalError when the disk is full: nothing was changed then.
     """
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
-        self._database = Database(path, SCHEMA)
+        self._database = Database(path, SCHEMA, added=ADDED)
         self._now = now
         self.outbox = Outbox(self._database, now=now)
+        self.runs = Runs(self._database, _insert, now=now)
 
     @property
     def damaged(self) -> Path | None:
@@ -118,9 +121,14 @@ class Ledger:
             return _incoming(cursor.execute(f"SELECT {COLUMNS} FROM inbox WHERE id = ?", (item,)).fetchone())
 
     def finish(
-        self, item: int, replies: Sequence[Reply] = (), *, turn: TurnRecord | None = None, state: str = "done"
+        self, item: int, replies: Sequence[Reply] = (), *, turn: TurnRecord | None = None, state: str = "done",
+        result: tuple[str, str] | None = None, told: int = 0, notes: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Close an item, say its answer and book its cost, all or nothing. `state` "interrupted": a person may run it again."""
+        """Close an item, say its answer and book its cost, all or nothing. `state` "interrupted": a person may run it again.
+
+        `result` is (status, detail) for the run it belongs to. The agent has been told the lane's notes up to number `told`;
+        `notes` are new ones: (lane, text).
+        """
         with self._database.transaction() as cursor:
             lane = cursor.execute("SELECT lane FROM inbox WHERE id = ?", (item,)).fetchone()
             cursor.execute("UPDATE inbox SET state = ?, ended_at = ? WHERE id = ?", (state, self._now(), item))
@@ -131,8 +139,17 @@ class Ledger:
                     (item, lane["lane"] if lane else "", turn.provider, turn.model, turn.session_id, turn.begun_at, turn.seconds,
                      turn.outcome, turn.error, turn.cost, turn.tokens_in, turn.tokens_out),
                 )
+            if result:
+                self.runs.end(cursor, item, *result)
+            if told and lane:
+                cursor.execute("DELETE FROM notes WHERE lane = ? AND id <= ?", (lane["lane"], told))
+            cursor.executemany("INSERT INTO notes(lane, text, made_at) VALUES(?, ?, ?)", [(*note, self._now()) for note in notes])
             stored = self.outbox.put(cursor, replies)
         self.outbox.announce(stored)
+
+    def notes(self, lane: str) -> list[tuple[int, str]]:
+        """What the agent of a conversation is to be told with the next message: (number, text), in order."""
+        return [(row["id"], row["text"]) for row in self._database.rows("SELECT id, text FROM notes WHERE lane = ? ORDER BY id", lane)]
 
     def say(self, replies: Sequence[Reply]) -> None:
         """Say something that answers no item."""
@@ -172,6 +189,8 @@ class Ledger:
         with self._database.transaction() as cursor:
             now = self._now()
             cursor.executemany("UPDATE inbox SET state = 'interrupted', ended_at = ? WHERE id = ?", [(now, item.id) for item in cut])
+            for item in cut:
+                self.runs.end(cursor, item.id, "error:interrupted", "")
             stored = self.outbox.put(cursor, replies)
         self.outbox.announce(stored)
 
@@ -210,15 +229,25 @@ class Ledger:
         """Drop the held messages of a lane; how many those were."""
         return self._close("lane = ? AND state = 'held'", "dropped", lane)
 
-    def again(self, item: int, lane: str) -> Incoming | None:
-        """Let an interrupted item wait for a second run. None when it was decided already."""
-        if not self._close("id = ? AND lane = ? AND state = 'interrupted'", "waiting", item, lane):
-            return None
-        return self._items("id = ?", item)[0]
+    def again(self, item: int, chat: Chat) -> Incoming | None:
+        """Let an interrupted item that was reported in `chat` wait for a second run. None when it was decided already."""
+        with self._database.transaction() as cursor:
+            changed = cursor.execute(
+                "UPDATE inbox SET state = 'waiting', ended_at = NULL WHERE id = ? AND chat = ? AND topic IS ? AND state = 'interrupted'",
+                (item, chat.id, chat.topic),
+            ).rowcount
+            self.runs.reopen(cursor, item if changed else 0)
+        return self._items("id = ?", item)[0] if changed else None
 
-    def forget(self, item: int, lane: str) -> bool:
+    def forget(self, item: int, chat: Chat) -> bool:
         """Leave an interrupted item as it is; once more after a crash that came before the answer. False when it runs again."""
-        return self._close("id = ? AND lane = ? AND state IN ('interrupted', 'dropped')", "dropped", item, lane) > 0
+        where = "id = ? AND chat = ? AND topic IS ? AND state IN ('interrupted', 'dropped')"
+        return self._close(where, "dropped", item, chat.id, chat.topic) > 0
+
+    def drop(self, items: Sequence[Incoming]) -> None:
+        """Close items that nobody is to hear of."""
+        with self._database.transaction() as cursor:
+            cursor.executemany("UPDATE inbox SET state = 'dropped', ended_at = ? WHERE id = ?", [(self._now(), item.id) for item in items])
 
     # ── the books ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -253,9 +282,9 @@ class Ledger:
 def _insert(cursor: sqlite3.Cursor, item: Incoming, now: float) -> Incoming | None:
     cursor.execute(
         "INSERT OR IGNORE INTO inbox(key, lane, chat, topic, user, kind, message_id, text, untrusted, callback, sent_at, accepted_at,"
-        " state) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')",
+        " run, state) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')",
         (item.key, item.lane, item.chat.id, item.chat.topic, item.user, item.kind, item.message_id, item.text, item.untrusted,
-         item.callback, item.sent_at, now),
+         item.callback, item.sent_at, now, item.run),
     )
     if not cursor.rowcount:
         return None
@@ -267,4 +296,5 @@ def _incoming(row: sqlite3.Row) -> Incoming:
     return Incoming(
         key=row["key"], chat=Chat(row["chat"], row["topic"]), text=row["text"], user=row["user"], kind=row["kind"],
         message_id=row["message_id"], sent_at=row["sent_at"], callback=row["callback"], untrusted=row["untrusted"], id=row["id"],
+        task=row["lane"].removeprefix(TASK) if row["lane"].startswith(TASK) else "", run=row["run"],
     )

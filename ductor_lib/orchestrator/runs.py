@@ -1,0 +1,162 @@
+"""Runs of jobs and hooks: a row before anything is queued, a status when it has ended; the same key never twice."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ductor_lib.database import Database
+from ductor_lib.messages import Incoming
+
+DETAIL_CHARS = 2_000  # of an answer or an error, kept for the log of a job
+WAITING = ""  # the status of a run that has not ended
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run. `source` is "job" or "hook", `name` the id of that. Times in unix seconds.
+
+    `key` makes it unique ("job:report:2026-12-01T09:00Z"). `task` is the definition at that time as JSON. `status` is ""
+    until it has ended, then "success", "skipped:…" or "error:…"; `detail` is the beginning of the answer, or what went wrong.
+    """
+
+    key: str
+    source: str
+    name: str
+    title: str
+    task: str
+    due: float
+    status: str = WAITING
+    detail: str = ""
+    accepted_at: float = 0.0
+    ended_at: float | None = None
+    id: int = 0
+
+
+@dataclass(slots=True)
+class _Wish:
+    """One call of `add` that waits for the next commit."""
+
+    run: Run
+    items: Sequence[Incoming]
+    turn: threading.Event = field(default_factory=threading.Event)  # it is done, or it has to lead
+    leads: bool = False
+    id: int = 0
+    stored: list[Incoming] = field(default_factory=list)
+    error: Exception | None = None
+
+
+class Runs:
+    """The runs in ledger.db. Any thread. `insert` stores an item inside a transaction and returns it with its id.
+
+    What several threads add at the same moment is flushed to the disk together. Raises sqlite3.OperationalError when
+    the disk is full: nothing was changed then.
+    """
+
+    def __init__(
+        self, database: Database, insert: Callable[[sqlite3.Cursor, Incoming, float], Incoming | None], *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._insert = insert
+        self._now = now
+        self._lock = threading.Lock()
+        self._wishes: list[_Wish] = []
+        self._committing = False
+
+    def add(self, run: Run, items: Sequence[Incoming] = ()) -> tuple[int, list[Incoming]]:
+        """Store a run with its items, flushed to disk: the run's id, and the items to be queued.
+
+        A known key changes nothing: the id of the first, and no items.
+        """
+        wish = _Wish(run, items)
+        with self._lock:
+            self._wishes.append(wish)
+            wish.leads, self._committing = not self._committing, True
+        if not wish.leads:
+            wish.turn.wait()
+        if wish.leads:
+            self._lead()
+        if wish.error is not None:
+            raise wish.error
+        return wish.id, wish.stored
+
+    def get(self, run: int) -> Run | None:
+        return next(iter(self._read("id = ?", run)), None)
+
+    def history(self, source: str, name: str, *, limit: int = 20) -> list[Run]:
+        """The latest runs of a job or hook, newest first."""
+        return self._read("source = ? AND name = ? ORDER BY id DESC LIMIT ?", source, name, limit)
+
+    def latest(self, source: str) -> dict[str, Run]:
+        """The latest run of every job or hook, by its id."""
+        newest = self._read("id IN (SELECT MAX(id) FROM runs WHERE source = ? GROUP BY name)", source)
+        return {run.name: run for run in newest}
+
+    def counts(self, source: str) -> dict[str, int]:
+        """How often each job or hook was triggered."""
+        rows = self._database.rows("SELECT name, COUNT(*) AS n FROM runs WHERE source = ? GROUP BY name", source)
+        return {row["name"]: row["n"] for row in rows}
+
+    def last_due(self, source: str) -> dict[str, float]:
+        """The latest moment each job has a row for."""
+        rows = self._database.rows("SELECT name, MAX(due) AS due FROM runs WHERE source = ? GROUP BY name", source)
+        return {row["name"]: row["due"] for row in rows}
+
+    def end(self, cursor: sqlite3.Cursor, item: int, status: str, detail: str) -> None:
+        """Close the run an item belongs to, in the caller's transaction. Of several items one success is enough."""
+        cursor.execute(
+            "UPDATE runs SET status = ?, detail = ?, ended_at = ? WHERE id = (SELECT run FROM inbox WHERE id = ?) AND status != 'success'",
+            (status, detail[:DETAIL_CHARS], self._now(), item),
+        )
+
+    def reopen(self, cursor: sqlite3.Cursor, item: int) -> None:
+        """An item is to run a second time, so its run has not ended."""
+        cursor.execute("UPDATE runs SET status = '', ended_at = NULL WHERE id = (SELECT run FROM inbox WHERE id = ?)", (item,))
+
+    # ── one flush for many ──
+
+    def _lead(self) -> None:
+        """Commit everything that waits now, then let one of those lead that have come meanwhile."""
+        with self._lock:
+            wishes, self._wishes = self._wishes, []
+        try:
+            self._commit(wishes)
+        except Exception as error:
+            for wish in wishes:
+                wish.error = error
+        with self._lock:
+            self._committing = bool(self._wishes)
+            for wish in self._wishes[:1]:
+                wish.leads = True
+                wishes.append(wish)
+        for wish in wishes:
+            wish.turn.set()
+
+    def _commit(self, wishes: Sequence[_Wish]) -> None:
+        now = self._now()
+        with self._database.transaction() as cursor:
+            for wish in wishes:
+                wish.id, wish.stored = self._store(cursor, wish, now)
+
+    def _store(self, cursor: sqlite3.Cursor, wish: _Wish, now: float) -> tuple[int, list[Incoming]]:
+        run = wish.run
+        ended = now if run.status else None
+        cursor.execute(
+            "INSERT OR IGNORE INTO runs(key, source, name, title, task, due, status, detail, accepted_at, ended_at)"
+            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (run.key, run.source, run.name, run.title, run.task, run.due, run.status, run.detail, now, ended),
+        )
+        if not cursor.rowcount:
+            return int(cursor.execute("SELECT id FROM runs WHERE key = ?", (run.key,)).fetchone()["id"]), []
+        number = int(cursor.lastrowid or 0)
+        items = (self._insert(cursor, replace(item, run=number), now) for item in wish.items)
+        stored = [item for item in items if item]
+        return number, stored
+
+    def _read(self, where: str, *values: object) -> list[Run]:
+        columns = "key, source, name, title, task, due, status, detail, accepted_at, ended_at, id"
+        return [Run(*row) for row in self._database.rows(f"SELECT {columns} FROM runs WHERE {where}", *values)]
