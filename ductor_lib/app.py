@@ -105,7 +105,7 @@ class App:
             "codex": CodexAuth(codex_command, variables=codex_environment(environment, pass_env=pass_env, secrets=secrets)),
         })
         self._models = Models(paths.codex_models, self._list_codex_models)
-        self._claude_models = ClaudeModels(command, cwd=paths.home, variables=variables)
+        self._claude_models = ClaudeModels(command, home=paths.home, run=run, variables=variables)
         catalogue = Catalogue(self._claude_models, self._models)
         choices = Choices(settings, sessions, self._state_file, catalogue, self._sign_ins)
         board = Board(StreamViews(self.sender, settings.streaming), self.sender, self.ledger)

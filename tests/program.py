@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from types import TracebackType
 from ductor_lib.cli import sweep
 from ductor_lib.demo.telegram import LoopbackTelegram
 from tests.fakes import OWNER, ROOT, SOON
+
+MARKED = re.compile(rb"(?:^|\0)DUCTOR_MARK=[^\0/]+/(?!models\0)")
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -90,7 +93,7 @@ def scripted(folder: Path) -> Path:
 
 
 def agents(folder: Path) -> list[int]:
-    """The processes that carry the mark of this home's agents."""
+    """The processes that carry the mark of this home's agents, without the short one that lists the models."""
     sign = f"DUCTOR_HOME={folder / 'home'}\0".encode()
     found = []
     for pid in sweep.processes():
@@ -98,6 +101,6 @@ def agents(folder: Path) -> list[int]:
             environ = (sweep.PROC / str(pid) / "environ").read_bytes()
         except OSError:
             continue
-        if pid != os.getpid() and sign in environ and b"DUCTOR_MARK=" in environ:
+        if pid != os.getpid() and sign in environ and MARKED.search(environ):
             found.append(pid)
     return found

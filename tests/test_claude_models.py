@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ductor_lib.cli import sweep
 from ductor_lib.cli.claude_models import AGAIN, FRESH, ClaudeModels, models
 from ductor_lib.cli.codex_models import Model
-from tests.fakes import AGENT, ROOT
+from tests.fakes import AGENT, ROOT, SOON
+from tests.program import until
 
 RECORDING = Path(__file__).parent / "data" / "claude-persistent.jsonl"
 ALL = ("low", "medium", "high", "xhigh", "max")
@@ -52,7 +55,7 @@ def program(folder: Path, answer: str) -> tuple[str, ...]:
 
 def asked(command: tuple[str, ...], folder: Path, clock: Clock | None = None) -> ClaudeModels:
     variables = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
-    return ClaudeModels(command, cwd=folder, variables=variables, now=clock or Clock())
+    return ClaudeModels(command, home=folder, run="this-run", variables=variables, now=clock or Clock())
 
 
 def starts(folder: Path) -> int:
@@ -135,4 +138,21 @@ def test_a_claude_that_is_not_there_lists_nothing(tmp_path: Path) -> None:
 
     listed.refresh()
 
+    assert listed.list() == ()
+
+
+@pytest.mark.skipif(not sweep.BY_ENVIRONMENT, reason="this system does not show environments")
+def test_one_that_does_not_answer_is_found_by_the_sweep(tmp_path: Path) -> None:
+    file = tmp_path / "claude.py"
+    file.write_text("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(300)\n")
+    listed = asked((sys.executable, str(file)), tmp_path)
+    asking = threading.Thread(target=listed.refresh, name="housekeeping", daemon=True)
+    asking.start()
+    until((tmp_path / "begun").exists, "the start")
+
+    ended = sweep.sweep_home(tmp_path, "the-next-run")
+
+    assert ended == 1
+    asking.join(SOON)
+    assert not asking.is_alive()
     assert listed.list() == ()

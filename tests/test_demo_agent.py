@@ -323,3 +323,19 @@ def test_an_option_may_hold_spaces_and_brackets() -> None:
 
     assert (script.name, script.options) == ("tool", {"cmd": "echo [a] b=c", "orphan": "1"})
     assert script.prompt == "please  now"
+
+
+@pytest.mark.parametrize("line", [b'{"type": "control_request", "request_id": "r", "request": {"subtype": "initialize"}}\n', b""])
+def test_it_ends_when_the_driving_program_is_gone(tmp_path: Path, line: bytes) -> None:
+    variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    reading, writing = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-m", "ductor_lib.demo.agent", *claude.STREAMING], cwd=tmp_path, env=variables,
+        stdin=subprocess.PIPE, stdout=writing, stderr=subprocess.PIPE,
+    ) as child:  # fmt: skip
+        os.close(writing)
+        os.close(reading)
+
+        _, said = child.communicate(line, SOON)
+
+    assert said == b""

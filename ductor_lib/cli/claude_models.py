@@ -12,6 +12,7 @@ from pathlib import Path
 from ductor_lib.cli.claude import parse
 from ductor_lib.cli.codex_items import text_of
 from ductor_lib.cli.codex_models import Model
+from ductor_lib.cli.environment import HOME, MARK, mark
 from ductor_lib.cli.process import END, ChildProcess
 
 FRESH = 3600.0  # seconds
@@ -20,6 +21,7 @@ ANSWER_SECONDS = 10.0  # it needs 0.4 s and no network
 LEAVE_SECONDS = 2.0  # with nothing to do it leaves 80 ms after the end of its input
 FLAGS = ("-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose")
 ASK = json.dumps({"type": "control_request", "request_id": "models", "request": {"subtype": "initialize"}}).encode()
+NAME = "models"  # in the mark, where others have their conversation
 OWN_DEFAULT = "default"  # listed like a model, but it only means "whatever the account's default is"
 USUAL_EFFORT = "high"  # what Claude Code takes without `--effort`; the list does not say it
 
@@ -27,14 +29,17 @@ log = logging.getLogger(__name__)
 
 
 class ClaudeModels:
-    """Asks `command` in the folder `cwd`. `list` returns at once, `refresh` may take some seconds. Any thread."""
+    """Asks `command` in the folder `home`. `list` returns at once, `refresh` may take some seconds. Any thread.
+
+    `run` is unique to this run of the program: it is in the mark by which the sweep finds the process.
+    """
 
     def __init__(
-        self, command: Sequence[str], *, cwd: Path, variables: Mapping[str, str], now: Callable[[], float] = time.monotonic
+        self, command: Sequence[str], *, home: Path, run: str, variables: Mapping[str, str], now: Callable[[], float] = time.monotonic
     ) -> None:
         self._command = tuple(command)
-        self._cwd = cwd
-        self._variables = dict(variables)
+        self._home = home
+        self._variables = {**variables, HOME: str(home), MARK: mark(run, NAME)}
         self._now = now
         self._lock = threading.Lock()
         self._known: tuple[Model, ...] = ()
@@ -60,7 +65,7 @@ class ClaudeModels:
     def _ask(self) -> Mapping[str, object]:
         """The answer to `initialize`, {} without one."""
         try:
-            child = ChildProcess([*self._command, *FLAGS], cwd=self._cwd, environment=self._variables, name="claude models")
+            child = ChildProcess([*self._command, *FLAGS], cwd=self._home, environment=self._variables, name="claude models")
         except OSError:
             return {}
         try:

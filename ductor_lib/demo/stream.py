@@ -63,11 +63,15 @@ class Stream:
 
     def write(self, line: bytes) -> None:
         with self._writing:
-            if self.last is None:
+            if self.last is not None:
+                self.last = line
+                return
+            try:
                 sys.stdout.buffer.write(line + b"\n")
                 sys.stdout.buffer.flush()
-            else:
-                self.last = line
+            except BrokenPipeError:  # the driving program is gone: whichever thread sees it first ends all of them
+                self.kill_background()
+                os._exit(1)
 
     def wait(self, seconds: float, where: str = "aborted_streaming") -> None:
         """Let time pass; raises Interrupted as soon as the driving program asks."""

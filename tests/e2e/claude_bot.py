@@ -58,13 +58,13 @@ class ClaudeBot(Bot):
         )
 
     def agents(self) -> dict[int, list[str]]:
-        """The Claude processes of this bot that run now: process id → arguments."""
+        """The Claude processes of this bot's conversations that run now: process id → arguments."""
         home = f"DUCTOR_HOME={self.paths.home}".encode()
         found = {pid: (read(pid, "cmdline"), read(pid, "environ")) for pid in sweep.processes()}
         return {
             pid: words.decode().split("\0")
             for pid, (words, variables) in found.items()
-            if b"stream-json" in words and home in variables.split(b"\0")
+            if b"--include-partial-messages" in words and home in variables.split(b"\0")
         }
 
     def agent(self) -> int:
