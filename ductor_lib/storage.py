@@ -1,4 +1,4 @@
-"""The one writer of JSON files: a change is made under a lock and lands whole or not at all."""
+"""The one writer of files that are replaced: a change lands whole or not at all, and one of a JSON file under a lock."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from pathlib import Path
 from ductor_lib.errors import DuctorError
 
 log = logging.getLogger(__name__)
+
+TEMPORARY = ".ductor-tmp"  # how the name of a file ends while `write_text` writes it; a killed writer leaves it behind
 
 # The seam for file locks. A lock belongs to the open file: it keeps out threads and processes alike, and the system
 # drops it when its process dies.
@@ -174,6 +177,26 @@ def _parse(raw: bytes | None) -> dict[str, object]:
     if not isinstance(data, dict):
         raise _Damage("the file must hold one object, {…}", 1)
     return data
+
+
+def write_text(path: Path, text: str | bytes, *, mode: int = 0o600) -> None:
+    """Write a file that is not JSON: all of it or, whatever happens, nothing. A link is replaced by the file.
+
+    Any thread, any process; of two writers the last one wins. `mode` is the file's, narrowed by the umask. Raises
+    OSError where the disk does not let us; the file is then as it was.
+    """
+    content = text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    try:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _private(path: str, flags: int) -> int:

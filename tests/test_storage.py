@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ductor_lib.errors import DuctorError
-from ductor_lib.storage import JsonFile
+from ductor_lib.storage import JsonFile, write_text
 
 COUNT = """
 import sys
@@ -47,6 +47,18 @@ signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 with JsonFile(Path(sys.argv[1])).change() as data:
     data["padding"] = "x" * 100_000
+"""
+
+DISK_FULL = """
+import resource, signal, sys
+from pathlib import Path
+from ductor_lib.storage import write_text
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    write_text(Path(sys.argv[1]), "x" * 100_000)
+except OSError:
+    sys.exit(7)
 """
 
 ROOT = Path(__file__).parent.parent
@@ -334,3 +346,38 @@ def test_any_bytes_are_read_or_kept(path: Path, raw: bytes) -> None:
     assert (file.damaged or path).read_bytes() == raw
     if file.damaged:
         file.damaged.unlink()
+
+
+# ── files that are not JSON ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_text_is_written_whole_with_its_mode_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "note.md"
+
+    write_text(path, "old")
+    write_text(path, "grüße \udc80\n", mode=0o700)
+
+    assert path.read_bytes() == "grüße \\udc80\n".encode()
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / "note.md").symlink_to("theirs")
+
+    write_text(tmp_path / "note.md", "ours")
+
+    assert (tmp_path / "theirs").read_text() == "theirs"
+    assert not (tmp_path / "note.md").is_symlink()
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "note.md"
+    path.write_text("old")
+
+    child = subprocess.run([sys.executable, "-c", DISK_FULL, str(path)], cwd=ROOT, timeout=30, check=False)
+
+    assert child.returncode == 7
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
