@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import hypothesis.strategies as st
 from hypothesis import given
 
@@ -10,6 +12,7 @@ from ductor_lib.messages import Chat, Reply
 from ductor_lib.orchestrator.answers import SHUT_DOWN, Told, answer
 
 CHAT = Chat(42)
+CWD = Path("/somewhere/workspace")
 TOOL = (Tool("1", "Bash", "ls"), ToolDone("1", True))
 
 
@@ -21,7 +24,7 @@ def told(*events: Event) -> Told:
 
 
 def final(*events: Event, finished: Finished, stopped: str = "⏹ *Stopped.*") -> Reply:
-    return answer(CHAT, "turn:1", told(*events), finished, provider="claude", fresh=False, stopped=stopped)
+    return answer(CHAT, "turn:1", told(*events), finished, cwd=CWD, provider="claude", fresh=False, stopped=stopped)
 
 
 def test_the_final_text_is_what_the_agent_states_and_earlier_text_stands_apart() -> None:
@@ -76,3 +79,28 @@ def test_what_a_killed_try_had_written_counts_no_more() -> None:
     reply = final(Text("One tw"), Recovering(), Text("One two three"), finished=Finished("One two three", "s", "done"))
 
     assert (reply.text, reply.earlier) == ("One two three", "")
+
+
+def test_files_and_buttons_leave_the_text_and_are_sent_with_it() -> None:
+    reply = final(finished=Finished("Here it is.\n\n<file:out/a.pdf>\n\n[button:Yes] [button:No]", "s", "done"))
+
+    assert (reply.text, reply.files) == ("Here it is.", ("/somewhere/workspace/out/a.pdf",))
+    assert [[button.label for button in row] for row in reply.buttons] == [["Yes", "No"]]
+
+
+def test_a_file_asked_for_before_the_last_words_is_sent_too_and_once() -> None:
+    reply = final(Text("The report: <file:/r.pdf>"), *TOOL, Text("Done."), finished=Finished("Done. <file:/r.pdf>", "s", "done"))
+
+    assert reply.files == ("/r.pdf",)
+    assert reply.earlier == "The report: `r.pdf`"
+
+
+def test_an_answer_of_nothing_but_a_file_needs_no_words_and_nothing_but_buttons_gets_some() -> None:
+    assert final(finished=Finished("<file:/r.pdf>", "s", "done")).text == ""
+    assert "choose" in final(finished=Finished("[button:Yes]", "s", "done")).text
+
+
+def test_earlier_words_are_the_text_when_the_answer_is_nothing_but_a_file() -> None:
+    reply = final(Text("I drew a chart."), *TOOL, finished=Finished("<file:/c.png>", "s", "done"))
+
+    assert (reply.text, reply.earlier, reply.files) == ("I drew a chart.", "", ("/c.png",))

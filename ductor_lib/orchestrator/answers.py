@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ductor_lib.cli.auth import sentence
 from ductor_lib.events import Event, Finished, Recovering, Started, Text, Tool
 from ductor_lib.messages import Chat, Reply
+from ductor_lib.orchestrator.extras import extract, rows
 
 
 class Told:
@@ -34,16 +37,19 @@ class Told:
 
 
 STOPPED = "⏹ *Stopped.*"
+SILENT = "*The agent ended without a word.*"
+CHOOSE = "*Please choose:*"
 SHUT_DOWN = "⚡ *ductor was stopped while working on this.*"
 
 
 def answer(
     chat: Chat, slot: str, told: Told, finished: Finished, *,
-    provider: str, fresh: bool, stopped: str = STOPPED, notes: tuple[str, ...] = (),
+    cwd: Path, provider: str, fresh: bool, stopped: str = STOPPED, notes: tuple[str, ...] = (),
 ) -> Reply:
     """The final reply of a turn. It takes the place of the preview in `slot`, or rings as a new message if `fresh`.
 
-    `stopped` is what a turn that did not run to its end is marked with.
+    `stopped` is what a turn that did not run to its end is marked with. Files and buttons are taken from all that was
+    written, because an agent often adds some words after it has asked for them; paths are relative to `cwd`.
     """
     pieces = told.pieces()
     final = finished.text.strip() if finished.outcome == "done" else ""
@@ -51,7 +57,10 @@ def answer(
         final = pieces.pop()
     elif pieces and pieces[-1] in final:
         pieces.pop()
-    lines = [final or ("" if finished.outcome != "done" else "*The agent ended without a word.*")]
+    above, below = extract("\n\n".join(pieces), cwd), extract(final, cwd)
+    files, buttons = (*below.files, *above.files), below.buttons or above.buttons
+    silence = CHOOSE if buttons else "" if files or finished.outcome != "done" else SILENT
+    lines = [below.text or silence]
     if finished.outcome == "stopped":
         lines.append(stopped)
     if finished.error and finished.outcome == "failed":
@@ -59,4 +68,8 @@ def answer(
     if finished.denied:
         lines.append(f"🔒 *Refused for want of permission: {', '.join(dict.fromkeys(finished.denied))} (see* `permission_mode`*).*")
     lines += notes
-    return Reply(chat, "\n\n".join(filter(None, lines)), slot=slot, fresh=fresh, closing=True, earlier="\n\n".join(pieces))
+    text, earlier = "\n\n".join(filter(None, lines)), above.text
+    return Reply(
+        chat, text or earlier, rows(buttons), slot, fresh=fresh, closing=True,
+        earlier=earlier if text else "", files=tuple(dict.fromkeys(files)),
+    )

@@ -240,7 +240,7 @@ class Turns:
             finished.outcome, finished.error or "", finished.cost, finished.tokens_in, finished.tokens_out,
         )
         reply = answer(
-            item.chat, slot_of(item), told, finished, provider=agent.name, fresh=fresh,
+            item.chat, slot_of(item), told, finished, cwd=self._cwd, provider=agent.name, fresh=fresh,
             stopped=SHUT_DOWN if shut_down else STOPPED, notes=(*notes, *filter(None, [self._limits.warning(record)])),
         )
         if item.kind != "agent" or session_id == job.bucket.session_id:
