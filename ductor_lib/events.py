@@ -67,7 +67,7 @@ class Finished:
 
     `cost` is this turn's share in USD (0.0 where the provider has no price), `tokens_in` and `tokens_out` are this
     turn's tokens. `error` says which kind of failure, and `detail` the provider's own words for it.
-    `denied` names tools that were refused for want of permission.
+    `denied` names tools that were refused for want of permission. `exit_code` is that of a process which ended too early.
     """
 
     text: str
@@ -79,6 +79,7 @@ class Finished:
     tokens_in: int = 0
     tokens_out: int = 0
     denied: tuple[str, ...] = ()
+    exit_code: int | None = None
 
 
 Event = Started | Text | Thinking | Tool | ToolDone | Recovering | Status | Finished

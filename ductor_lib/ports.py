@@ -61,7 +61,9 @@ class TurnRequest:
 
     `session_id` is resumed when `resume` is true, else begun under that id: empty, or with `fork_of` as a copy of that
     other session, which stays as it is. `prompt` goes over stdin, never argv.
-    `instructions` is appended to the agent's system prompt. `parameters` are more arguments for the CLI.
+    `instructions` is appended to the agent's system prompt, and so is `memory`, when a process or a session begins: a
+    changed memory alone begins no new process. `parameters` are more arguments for the CLI; `writable` are folders
+    besides `cwd` in which a careful agent may write. Nobody looks on when the turn is `unattended`.
     Seconds: `timeout` for the whole turn, `silence` without any sign of life while no tool runs.
     """
 
@@ -81,6 +83,9 @@ class TurnRequest:
     max_budget_usd: float = 0.0
     parameters: tuple[str, ...] = ()
     fork_of: str = ""
+    memory: str = ""
+    writable: tuple[Path, ...] = ()
+    unattended: bool = False
 
 
 class Agent(Protocol):

@@ -27,6 +27,8 @@ REQUEST = TurnRequest(
     cwd=Path("/home/user/project"), instructions="", permission_mode="acceptEdits", timeout=600, silence=330,
 )  # fmt: skip
 
+FILE = Path("/home/user/.ductor/prompts/chat_42.md")
+
 
 def raw_lines(name: str) -> Iterator[dict[str, object]]:
     for line in (DATA / f"claude-{name}.jsonl").read_text().splitlines():
@@ -325,7 +327,7 @@ def value(words: list[str], flag: str) -> str:
 
 
 def test_a_new_session_gets_its_id_from_us_and_an_old_one_is_resumed() -> None:
-    new, old = argv(["claude"], REQUEST, resume=False), argv(["claude"], REQUEST, resume=True)
+    new, old = argv(["claude"], REQUEST, resume=False, instructions=FILE), argv(["claude"], REQUEST, resume=True, instructions=FILE)
 
     assert value(new, "--session-id") == value(old, "--resume") == SESSION
     assert "--resume" not in new
@@ -335,44 +337,54 @@ def test_a_new_session_gets_its_id_from_us_and_an_old_one_is_resumed() -> None:
 def test_a_copy_of_a_session_is_begun_under_its_own_id_and_then_resumed_like_any_other() -> None:
     request = dataclasses.replace(REQUEST, fork_of="the original")
 
-    new, old = argv(["claude"], request, resume=False), argv(["claude"], request, resume=True)
+    new, old = argv(["claude"], request, resume=False, instructions=FILE), argv(["claude"], request, resume=True, instructions=FILE)
 
     assert (value(new, "--resume"), value(new, "--session-id")) == ("the original", SESSION)
     assert "--fork-session" in new
-    assert old == argv(["claude"], REQUEST, resume=True)
+    assert old == argv(["claude"], REQUEST, resume=True, instructions=FILE)
 
 
 def test_the_prompt_is_never_on_the_command_line() -> None:
-    words = argv(["claude"], dataclasses.replace(REQUEST, prompt="a very private prompt"), resume=False)
+    words = argv(["claude"], dataclasses.replace(REQUEST, prompt="a very private prompt"), resume=False, instructions=FILE)
 
     assert not any("private" in word for word in words)
+
+
+def test_what_the_agent_is_told_and_remembers_is_in_a_file_and_not_on_the_command_line() -> None:
+    request = dataclasses.replace(REQUEST, instructions="Be brief.", memory="The owner likes tea.", writable=(Path("/data"),))
+
+    words = argv(["claude"], request, resume=False, instructions=FILE)
+
+    assert not any("brief" in word or "tea" in word for word in words)
+    assert claude.system_prompt(request) == "Be brief.\n\nThe owner likes tea."
+    assert value(words, "--add-dir") == "/data"
 
 
 def test_every_setting_has_its_flag() -> None:
     request = dataclasses.replace(REQUEST, max_turns=7, max_budget_usd=2.5, instructions="Be brief.")
 
-    words = argv(["claude"], request, resume=False)
+    words = argv(["claude"], request, resume=False, instructions=FILE)
 
     given_ = {flag: value(words, flag) for flag in ("--model", "--effort", "--permission-mode", "--max-turns", "--max-budget-usd")}
     assert list(given_.values()) == ["opus", "medium", "acceptEdits", "7", "2.5"]
-    assert value(words, "--append-system-prompt") == "Be brief."
+    assert value(words, "--append-system-prompt-file") == str(FILE)
     assert {"--include-partial-messages", "--verbose", "--replay-user-messages"} <= set(words)
 
 
 def test_limits_of_zero_are_no_flags() -> None:
-    words = argv(["claude"], REQUEST, resume=False)
+    words = argv(["claude"], REQUEST, resume=False, instructions=FILE)
 
-    assert not {"--max-turns", "--max-budget-usd", "--append-system-prompt"} & set(words)
+    assert not {"--max-turns", "--max-budget-usd", "--append-system-prompt-file"} & set(words)
 
 
 def test_the_agent_s_own_scheduling_is_disallowed_in_one_argument() -> None:
-    words = argv(["claude"], REQUEST, resume=False)
+    words = argv(["claude"], REQUEST, resume=False, instructions=FILE)
 
     assert {"CronCreate", "ScheduleWakeup", "EnterWorktree"} <= set(value(words, "--disallowedTools").split(","))
 
 
 def test_parameters_of_the_request_come_last() -> None:
-    words = argv(["claude"], dataclasses.replace(REQUEST, parameters=("--add-dir", "/data")), resume=False)
+    words = argv(["claude"], dataclasses.replace(REQUEST, parameters=("--add-dir", "/data")), resume=False, instructions=FILE)
 
     assert words[-2:] == ["--add-dir", "/data"]
 
@@ -391,7 +403,7 @@ def test_long_instructions_are_cut_between_characters_and_say_so(text: str, limi
 def test_no_argument_is_longer_than_the_system_allows() -> None:
     request = dataclasses.replace(REQUEST, instructions="€" * 200_000)
 
-    assert max(len(word.encode()) for word in argv(["claude"], request, resume=False)) < 131_072
+    assert max(len(word.encode()) for word in argv(["claude"], request, resume=False, instructions=FILE)) < 131_072
 
 
 @given(st.text())
@@ -449,4 +461,6 @@ def test_a_variable_that_holds_the_token_stays_out_whatever_its_name() -> None:
 def test_an_agent_knows_its_home_and_chat_and_carries_its_mark() -> None:
     variables = agent_environment({"PATH": "/bin", MARK: "old"}, home=Path("/h"), marker=mark("run", "chat:42:7"), chat=Chat(42, 7))
 
-    assert variables == {"PATH": "/bin", HOME: "/h", MARK: "run/chat:42:7", "DUCTOR_CHAT_ID": "42", "DUCTOR_TOPIC_ID": "7"}
+    assert variables == {
+        "PATH": "/h/workspace/tools/bin:/bin", HOME: "/h", MARK: "run/chat:42:7", "DUCTOR_CHAT_ID": "42", "DUCTOR_TOPIC_ID": "7",
+    }  # fmt: skip

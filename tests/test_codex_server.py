@@ -14,7 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ductor_lib.cli.codex_params import codex_environment, exec_argv, sandbox, server_argv, thread_settings, toml_string, turn_start
+from ductor_lib.cli.codex_params import (
+    codex_environment,
+    exec_argv,
+    exec_prompt,
+    sandbox,
+    server_argv,
+    thread_settings,
+    toml_string,
+    turn_start,
+)
 from ductor_lib.cli.codex_server import DECLINED, GONE, CodexServer, Feed, answer
 from ductor_lib.cli.environment import MARK
 from ductor_lib.messages import Chat
@@ -166,6 +175,19 @@ def test_the_prompt_is_never_on_a_command_line_and_the_user_s_words_are() -> Non
     assert new[:8] == old[:8] == ["codex", "exec", "--color", "never", "-C", "/home/user/project", "-s", "workspace-write"]
     assert "model_verbosity=low" in new
     assert server_argv(["codex"], request.parameters) == ["codex", "-c", "model_verbosity=low", "app-server"]
+
+
+def test_what_is_remembered_goes_to_the_server_and_to_a_new_process_on_its_stdin() -> None:
+    request = replace(REQUEST, memory="The owner likes tea.", writable=(Path("/data"),))
+
+    settings, words = thread_settings(request, "m"), exec_argv(["codex"], request)
+
+    assert settings["developerInstructions"] == "Be brief.\n\nThe owner likes tea."
+    assert settings["config"]["sandbox_workspace_write.writable_roots"] == ["/data"]  # type: ignore[index]
+    assert 'sandbox_workspace_write.writable_roots=["/data"]' in words
+    assert not any("tea" in word for word in words)
+    assert exec_prompt(request) == "The owner likes tea.\n\na very private prompt"
+    assert exec_prompt(replace(request, resume=True)) == "a very private prompt"
 
 
 @given(st.text())

@@ -288,6 +288,16 @@ def test_an_unknown_session_is_reported_and_not_replaced(agents: Agents) -> None
     assert (finished.outcome, finished.error) == ("failed", "unknown_session")
 
 
+def test_a_changed_memory_waits_for_the_next_process(agents: Agents) -> None:
+    agents.ask("one", instructions="Be brief.", memory="likes tea")
+    agents.ask("two", instructions="Be brief.", memory="likes coffee")
+    told = agents.folder / "home" / "prompts" / "chat_1.md"
+
+    assert len(set(agents.pids())) == 1
+    assert told.read_text() == "Be brief.\n\nlikes tea"
+    assert told.stat().st_mode & 0o777 == 0o600
+
+
 def test_with_no_warm_processes_each_turn_has_its_own(build: Callable[..., Agents]) -> None:
     agents = build(warm=0)
 
@@ -695,7 +705,7 @@ def test_a_turn_that_has_just_begun_by_itself_does_not_cost_the_process(tmp_path
     )  # fmt: skip
     command = overtaken(tmp_path, "own", at_once=True)
     variables = {"PATH": os.environ["PATH"], MARK: f"{uuid.uuid4().hex}/chat:1"}
-    process = ClaudeProcess(command, request, resume=False, environment=variables, secrets=())
+    process = ClaudeProcess(command, request, resume=False, environment=variables, secrets=(), prompts=tmp_path)
     list(Turn(process, request, Stop(), by_itself=False, started=False, now=time.monotonic).events())
 
     fits = process.fits(command, request)

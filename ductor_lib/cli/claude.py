@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from ductor_lib.errors import ErrorKind
 from ductor_lib.events import Event, Finished, Started, Status, Text, Thinking, Tool, ToolDone
@@ -55,22 +56,31 @@ WORDS: tuple[tuple[str, ErrorKind], ...] = (
 )
 
 
-def argv(command: Sequence[str], request: TurnRequest, *, resume: bool) -> list[str]:
-    """The command line of a process for this request's conversation; the prompt is never on it."""
+def argv(command: Sequence[str], request: TurnRequest, *, resume: bool, instructions: Path) -> list[str]:
+    """The command line of a process for this request's conversation; neither the prompt nor what the agent remembers is on it.
+
+    `instructions` is the file that holds `system_prompt(request)`.
+    """
     settings = {
         "--model": request.model,
         "--effort": request.effort,
         "--permission-mode": request.permission_mode,
         "--max-turns": str(request.max_turns) if request.max_turns > 0 else "",
         "--max-budget-usd": f"{request.max_budget_usd:g}" if request.max_budget_usd > 0 else "",  # 0 crashes the CLI
-        "--append-system-prompt": shorten(request.instructions),
+        "--append-system-prompt-file": str(instructions) if system_prompt(request) else "",
         "--disallowedTools": ",".join(UNWANTED),
         "--session-id": "" if resume else request.session_id,
         "--resume": request.session_id if resume else request.fork_of,
     }
     given = [word for name, value in settings.items() if value for word in (name, value)]
     copy = ["--fork-session"] if request.fork_of and not resume else []
-    return [*command, *STREAMING, *given, *copy, *request.parameters]
+    folders = [word for folder in request.writable for word in ("--add-dir", str(folder))]
+    return [*command, *STREAMING, *given, *copy, *folders, *request.parameters]
+
+
+def system_prompt(request: TurnRequest) -> str:
+    """What is appended to Claude Code's own system prompt."""
+    return "\n\n".join(filter(None, (shorten(request.instructions), request.memory)))
 
 
 def shorten(instructions: str, limit: int = INSTRUCTION_BYTES) -> str:

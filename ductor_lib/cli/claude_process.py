@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ductor_lib import logs
 from ductor_lib.cli import claude, sweep
 from ductor_lib.cli.environment import MARK
 from ductor_lib.cli.process import ChildProcess
 from ductor_lib.ports import TurnRequest
+from ductor_lib.storage import write_text
 
 BUDGET_USED = 0.1  # share of a turn's budget that a process may have spent before: its own limit is for its whole life
 EOF_SECONDS = 3.0  # an idle process leaves in 80 ms; one with background tasks would wait 5 s for them, and needs a signal
@@ -68,13 +70,14 @@ class Tasks:
 
 
 class ClaudeProcess:
-    """A process for one conversation. Raises OSError when it cannot be started.
+    """A process for one conversation; its system prompt lies in the folder `prompts`. Raises OSError when it cannot be started.
 
     Used by one consumer at a time; the pool guards who that is (`busy`, `watched`, `wanted`, `retired` are the pool's).
     """
 
     def __init__(
-        self, command: Sequence[str], request: TurnRequest, *, resume: bool, environment: Mapping[str, str], secrets: Sequence[str]
+        self, command: Sequence[str], request: TurnRequest, *, resume: bool, environment: Mapping[str, str], secrets: Sequence[str],
+        prompts: Path,
     ) -> None:
         self.conversation = request.conversation
         self.request = request
@@ -91,7 +94,10 @@ class ClaudeProcess:
         self._secrets = secrets
         self._identity = identity(command, request)
         name = f"claude {request.conversation}"
-        words = claude.argv(command, request, resume=resume)
+        instructions = prompts / f"{request.conversation.replace(':', '_')}.md"
+        prompts.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_text(instructions, claude.system_prompt(request))
+        words = claude.argv(command, request, resume=resume, instructions=instructions)
         self.child = ChildProcess(words, cwd=request.cwd, environment=environment, name=name)
         log.info("agent started conversation=%s pid=%d resumed=%s", self.conversation, self.child.pid, resume)
 
@@ -162,5 +168,6 @@ class ClaudeProcess:
 
 
 def identity(command: Sequence[str], request: TurnRequest) -> tuple[str, ...]:
-    """Everything that is fixed when a process starts, except its session, which `/clear` may change."""
-    return (str(request.cwd), *claude.argv(command, dataclasses.replace(request, session_id=""), resume=True))
+    """Everything that is fixed when a process starts, except its session, which `/clear` may change, and its memory."""
+    fixed = dataclasses.replace(request, session_id="", memory="")
+    return (str(request.cwd), fixed.instructions, *claude.argv(command, fixed, resume=True, instructions=Path()))

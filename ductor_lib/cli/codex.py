@@ -18,7 +18,7 @@ from ductor_lib.cli.codex_params import codex_environment, refusal, server_argv
 from ductor_lib.cli.codex_server import GONE, CodexServer, Feed
 from ductor_lib.cli.codex_servers import Servers
 from ductor_lib.cli.codex_turn import CodexTurn
-from ductor_lib.cli.environment import HOME, MARK, mark
+from ductor_lib.cli.environment import home_environment, mark
 from ductor_lib.cli.places import Places
 from ductor_lib.cli.pool import stopped, was_killed
 from ductor_lib.cli.stops import Stops
@@ -154,7 +154,7 @@ class Codex:
         if not request.cwd.is_dir():  # the server would not mind, and every command would fail
             return Finished("", request.session_id, "failed", error="crashed", detail=f"The folder {request.cwd} does not exist.")
         started = recovered = False
-        while self._now() >= self._without_server + WITHOUT_SERVER:
+        while not request.unattended and self._now() >= self._without_server + WITHOUT_SERVER:
             try:
                 with self._servers.use(request.parameters) as server:
                     turn = self._turn_in(server, request, stop, started=started)
@@ -213,7 +213,7 @@ class Codex:
 
     def _start_server(self, parameters: tuple[str, ...]) -> CodexServer:
         marker = mark(self._run, f"{SERVER}-{next(self._numbers)}")  # its own: the sweep after an old server must spare the new
-        variables = {**self._variables, HOME: str(self._home), MARK: marker}
+        variables = home_environment(self._variables, home=self._home, marker=marker)
         words, nowhere = server_argv(self._command, parameters), Path(self._home.anchor)  # each thread has its own folder
         return CodexServer(words, parameters=parameters, cwd=nowhere, environment=variables, secrets=self._secrets, now=self._now)
 
@@ -231,6 +231,6 @@ class Codex:
                 finished: Finished = end.value
                 return finished
             yield event
-            if isinstance(event, Started) and not self._noted:
+            if isinstance(event, Started) and not self._noted and not request.unattended:
                 self._noted = True
                 yield Status(NOTE)

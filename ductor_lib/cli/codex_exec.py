@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 from ductor_lib.cli import claude, sweep
 from ductor_lib.cli.codex_events import ExecParser
 from ductor_lib.cli.codex_items import Tokens, failure
-from ductor_lib.cli.codex_params import codex_environment, exec_argv, refusal
+from ductor_lib.cli.codex_params import codex_environment, exec_argv, exec_prompt, refusal
 from ductor_lib.cli.codex_server import presentable
 from ductor_lib.cli.environment import MARK, agent_environment, mark
 from ductor_lib.cli.places import Places
@@ -53,7 +54,7 @@ class ExecTurn:
         self._ending: float | None = None  # since when the turn is being ended
         self._family: list[sweep.Process] = []
         self._child = ChildProcess(exec_argv(command, request), cwd=request.cwd, environment=environment, name="codex exec")
-        self._child.send(request.prompt.encode("utf-8", "replace"))
+        self._child.send(exec_prompt(request).encode("utf-8", "replace"))
         self._child.close_stdin()
         log.info("agent started conversation=%s pid=%d resumed=%s", request.conversation, self._child.pid, request.resume)
 
@@ -138,7 +139,7 @@ class ExecTurn:
         kind: ErrorKind = "killed" if was_killed(code) else failure(said)
         kind = "crashed" if kind == "refused" else kind
         log.warning("agent ended in a turn conversation=%s code=%s kind=%s", self._request.conversation, code, kind)
-        return self.parser.finished(error=kind, detail=said)
+        return dataclasses.replace(self.parser.finished(error=kind, detail=said), exit_code=code)
 
 
 class CodexExec:

@@ -16,6 +16,7 @@ from ductor_lib.ports import TurnRequest
 
 PROMPT_CHARS = 1_000_000  # Codex takes 1,048,576 characters, also on stdin
 SANDBOXES = {"bypassPermissions": "danger-full-access", "acceptEdits": "workspace-write", "dontAsk": "workspace-write", "plan": "read-only"}
+WRITABLE = "sandbox_workspace_write.writable_roots"
 CAREFUL = "workspace-write"  # for the modes in which Claude Code would ask
 OWN_PREFIXES = ("CODEX_", "OPENAI_")
 INSIDE = ("CODEX_CI", "CODEX_MANAGED_", "CODEX_SANDBOX", "CODEX_SESSION_ID", "CODEX_THREAD_ID", "CODEX_TOOL_CALL_ID", "CODEX_VERSION")
@@ -52,13 +53,23 @@ def server_argv(command: Sequence[str], parameters: Sequence[str]) -> list[str]:
 
 def exec_argv(command: Sequence[str], request: TurnRequest) -> list[str]:
     """The command line of one turn in a process of its own; the prompt is read from stdin."""
-    settings = {"model_reasoning_effort": request.effort, "developer_instructions": shorten(request.instructions)}
-    overrides = [word for key, value in settings.items() if value for word in ("-c", f"{key}={toml_string(value)}")]
+    values = {
+        "model_reasoning_effort": toml_string(request.effort) if request.effort else "",
+        "developer_instructions": toml_string(shorten(request.instructions)) if request.instructions else "",
+        WRITABLE: f"[{', '.join(toml_string(str(folder)) for folder in request.writable)}]" if request.writable else "",
+    }
+    overrides = [word for key, value in values.items() if value for word in ("-c", f"{key}={value}")]
     model = ["-m", request.model] if request.model else []
     place = ["-C", str(request.cwd), "-s", sandbox(request.permission_mode)]
     words = [*command, "exec", "--color", "never", *place, *model, *overrides, *request.parameters]
     session = ["resume", request.session_id] if request.resume else ["fork", request.fork_of] if request.fork_of else []
     return [*words, *session[:1], "--json", "--skip-git-repo-check", *session[1:], "-"]  # the subcommands know only these two options
+
+
+def exec_prompt(request: TurnRequest) -> str:
+    """What is written to the stdin of such a process. The memory of a new session is in it: a command line can be read by everybody."""
+    new = not request.resume and not request.fork_of
+    return f"{request.memory}\n\n{request.prompt}" if request.memory and new else request.prompt
 
 
 def toml_string(text: str) -> str:
@@ -77,12 +88,14 @@ def thread_settings(request: TurnRequest, marker: str) -> Params:
 
     Commands of the thread carry the conversation's own mark and facts, which the shared server cannot have.
     """
+    config: Params = {f"shell_environment_policy.set.{name}": value for name, value in {MARK: marker, **facts(request.chat)}.items()}
+    if request.writable:
+        config[WRITABLE] = [str(folder) for folder in request.writable]
     settings: Params = {
-        "cwd": str(request.cwd), "sandbox": sandbox(request.permission_mode), "approvalPolicy": "never",
-        "config": {f"shell_environment_policy.set.{name}": value for name, value in {MARK: marker, **facts(request.chat)}.items()},
+        "cwd": str(request.cwd), "sandbox": sandbox(request.permission_mode), "approvalPolicy": "never", "config": config
     }  # fmt: skip
-    if request.instructions:
-        settings["developerInstructions"] = shorten(request.instructions)
+    if told := "\n\n".join(filter(None, (shorten(request.instructions), request.memory))):
+        settings["developerInstructions"] = told
     if request.model:
         settings["model"] = request.model
     return settings

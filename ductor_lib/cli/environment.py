@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ductor_lib.messages import Chat
+from ductor_lib.paths import Paths
 
 HOME = "DUCTOR_HOME"
 MARK = "DUCTOR_MARK"  # "<run>/<conversation>": the sweep finds an agent's processes by it
@@ -39,7 +41,13 @@ def plain_environment(base: Mapping[str, str], *, pass_env: Sequence[str] = (), 
 def agent_environment(plain: Mapping[str, str], *, home: Path, marker: str, chat: Chat) -> dict[str, str]:
     """The environment of one conversation's agent: what it may see, where it belongs, and the mark for the sweep."""
     topic = {} if chat.topic is None else {"DUCTOR_TOPIC_ID": str(chat.topic)}
-    return {**plain, HOME: str(home), MARK: marker, "DUCTOR_CHAT_ID": str(chat.id), **topic}
+    return {**home_environment(plain, home=home, marker=marker), "DUCTOR_CHAT_ID": str(chat.id), **topic}
+
+
+def home_environment(plain: Mapping[str, str], *, home: Path, marker: str) -> dict[str, str]:
+    """The environment of a process that works for no conversation in particular. It finds the command `ductor` on its PATH."""
+    path = os.pathsep.join(filter(None, (str(Paths(home).tools / "bin"), plain.get("PATH", ""))))
+    return {**plain, HOME: str(home), MARK: marker, "PATH": path}
 
 
 def _allowed(name: str) -> bool:

@@ -23,6 +23,7 @@ from ductor_lib.ports import TurnRequest
 
 KILLED_CODES = (137, 143)  # how a program that catches the signal, or its shell, says so; else the code is negative
 SPOILING = ("budget", "not_signed_in", "unknown_session", "silent")  # after these a process is of no more use
+PROMPTS = "prompts"  # the folder of the home with the system prompt of each conversation
 CLOSING = 5.0  # seconds for running turns at the end
 LOOK = 5.0  # seconds between two looks at what another thread should have announced
 
@@ -188,7 +189,7 @@ class ClaudePool:
         kind: ErrorKind = "killed" if was_killed(code) else claude.failure(said)
         kind = "crashed" if kind == "refused" else kind
         log.warning("agent ended in a turn conversation=%s code=%s kind=%s", process.conversation, code, kind)
-        return Finished(turn.parser.text, process.session_id, "failed", error=kind, detail=said)
+        return Finished(turn.parser.text, process.session_id, "failed", error=kind, detail=said, exit_code=code)
 
     def _obtain(self, request: TurnRequest, *, resume: bool, stop: Stop) -> ClaudeProcess | Finished:
         """The process for this request, busy from now on; a Finished when there cannot be one."""
@@ -202,7 +203,9 @@ class ClaudePool:
         marker = mark(self._run, request.conversation)
         variables = agent_environment(self._variables, home=self._home, marker=marker, chat=request.chat)
         try:
-            process = ClaudeProcess(self._command, request, resume=resume, environment=variables, secrets=self._secrets)
+            process = ClaudeProcess(
+                self._command, request, resume=resume, environment=variables, secrets=self._secrets, prompts=self._home / PROMPTS
+            )
         except OSError as error:
             return self._unstartable(request, error)
         self._keeper.add(process)
