@@ -47,6 +47,7 @@ from ductor_lib.orchestrator.router import Router
 from ductor_lib.orchestrator.turns import Turns
 from ductor_lib.paths import Paths
 from ductor_lib.ports import Agent
+from ductor_lib.security import FileAccess
 from ductor_lib.session import Freshness, Sessions
 from ductor_lib.storage import JsonFile
 
@@ -85,7 +86,7 @@ class App:
         self._state_file = state or JsonFile(paths.state)
         groups = Groups(settings.allowed_group_ids, self._state_file)
         self.sender = Sender(
-            self._client, self.ledger.outbox, groups,
+            self._client, self.ledger.outbox, groups, FileAccess.of(settings, paths),
             interval=settings.streaming.edit_interval_seconds, max_failures=settings.streaming.max_edit_failures,
         )
         self._sessions_file = JsonFile(paths.sessions)

@@ -20,10 +20,12 @@ from ductor_lib.messages import Button, Chat, Reply
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.outbox import Outbox
 from ductor_lib.orchestrator.schema import SCHEMA
+from ductor_lib.security import UPLOAD_BYTES, FileAccess
 from ductor_lib.storage import JsonFile
 
 HOME = Chat(42)
 GROUP = Chat(-100)
+ANY_FILE = FileAccess("all", Path("/no/home"), Path("/no/home/workspace"), Path("/no"), most=UPLOAD_BYTES)
 NO_GROUPS = Groups([], JsonFile(Path("no-such-state.json")))
 STOP = ((Button("Stop", "/stop"),),)
 
@@ -52,7 +54,8 @@ def sender(telegram: LoopbackTelegram, ledger: Ledger) -> Iterator[Sender]:
 
 
 def fast(telegram: LoopbackTelegram, ledger: Ledger) -> Sender:
-    return Sender(Client(telegram.token, telegram.url, patience=5.0), ledger.outbox, NO_GROUPS, interval=0.05, max_failures=3, pause=0.05)
+    client = Client(telegram.token, telegram.url, patience=5.0)
+    return Sender(client, ledger.outbox, NO_GROUPS, ANY_FILE, interval=0.05, max_failures=3, pause=0.05)
 
 
 class Picture:
@@ -502,7 +505,7 @@ def test_a_new_preview_may_use_the_slot_of_an_old_one(telegram: LoopbackTelegram
 
 
 def test_only_the_newest_frame_is_drawn(telegram: LoopbackTelegram, ledger: Ledger) -> None:
-    sender = Sender(Client(telegram.token, telegram.url), ledger.outbox, NO_GROUPS, interval=1.0, max_failures=3)
+    sender = Sender(Client(telegram.token, telegram.url), ledger.outbox, NO_GROUPS, ANY_FILE, interval=1.0, max_failures=3)
     sender.start()
     picture = Picture(HOME, "turn:1", "0")
 
@@ -516,7 +519,7 @@ def test_only_the_newest_frame_is_drawn(telegram: LoopbackTelegram, ledger: Ledg
 
 
 def test_a_final_does_not_wait_for_the_budget_of_previews(telegram: LoopbackTelegram, ledger: Ledger) -> None:
-    sender = Sender(Client(telegram.token, telegram.url), ledger.outbox, NO_GROUPS, interval=60.0, max_failures=3)
+    sender = Sender(Client(telegram.token, telegram.url), ledger.outbox, NO_GROUPS, ANY_FILE, interval=60.0, max_failures=3)
     sender.start()
     picture = Picture(HOME, "turn:1", "0")
     sender.show(picture)
@@ -579,7 +582,7 @@ def test_a_preview_that_cannot_be_drawn_stops_nothing(telegram: LoopbackTelegram
 def test_an_open_preview_moves_by_itself(telegram: LoopbackTelegram, ledger: Ledger) -> None:
     ahead = [0.0]
     sender = Sender(
-        Client(telegram.token, telegram.url), ledger.outbox, NO_GROUPS,
+        Client(telegram.token, telegram.url), ledger.outbox, NO_GROUPS, ANY_FILE,
         interval=0.05, max_failures=3, now=lambda: time.monotonic() + ahead[0],
     )
     sender.start()
@@ -663,7 +666,7 @@ def test_a_full_disk_sends_nothing_twice(telegram: LoopbackTelegram, tmp_path: P
     outbox = FullOnce(database)
     with database.transaction() as cursor:
         stored = outbox.put(cursor, [Reply(HOME, "answer"), Reply(HOME, "next")])
-    sender = Sender(Client(telegram.token, telegram.url), outbox, NO_GROUPS, interval=0.05, max_failures=3, pause=0.05)
+    sender = Sender(Client(telegram.token, telegram.url), outbox, NO_GROUPS, ANY_FILE, interval=0.05, max_failures=3, pause=0.05)
     sender.start()
 
     outbox.announce(stored)

@@ -9,6 +9,7 @@ only the exceptions of `failures`.
 # mypy: allow-untyped-calls
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import threading
@@ -17,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO, Literal
 
 import requests
 import urllib3
@@ -24,6 +26,7 @@ from telebot import apihelper, types
 
 from ductor_lib.bot.failures import Conflict, Rejected, RetryAfter, TelegramError, Unauthorised, Unreachable
 from ductor_lib.bot.markup import Part
+from ductor_lib.bot.multipart import Multipart
 from ductor_lib.messages import Chat
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ PATIENCE = 15.0  # seconds for a connection and for an answer
 IDLE_SECONDS = 60.0  # an idle connection may be gone without a trace; a new one costs less than a doubtful send
 DEFAULT_WAIT = 5.0  # seconds, for a 429 that does not say how long, or says nonsense: nobody could wait for that
 LONGEST_WAIT = 86400.0 * 7  # seconds
+SLOWEST = 250_000  # bytes a second; Telegram hands a file on before it answers
 DELETE_AT_ONCE = 100  # Bot API: deleteMessages takes 1-100 ids
 UPDATE_KINDS = ("message", "edited_message", "callback_query")
 
@@ -93,6 +97,20 @@ class Client:
                 raise
         else:
             _compare(part, raw)
+
+    def upload(
+        self, chat: Chat, file: BinaryIO, *, name: str, kind: Literal["photo", "document"], caption: str = "", silent: bool = False
+    ) -> int:
+        """Send an open file from where it stands, and return the message's id. Not idempotent. `caption` is plain text.
+
+        Bot API: a photo has at most 10 MB, is compressed and loses its name; a document has at most 50 MB.
+        """
+        call = apihelper.send_photo if kind == "photo" else functools.partial(apihelper.send_data, data_type="document")
+        raw = call(
+            self._address, chat.id, (name, file), caption=caption, disable_notification=silent or None, timeout=self._patience,
+            message_thread_id=chat.topic,
+        )
+        return int(raw["message_id"])
 
     def delete(self, chat: Chat, messages: Sequence[int]) -> None:
         """Delete messages; those that are gone or too old to delete are passed over. Idempotent."""
@@ -180,25 +198,34 @@ _connections = _Connections()
 
 
 def _post(
-    _method: str, url: str, *, params: Mapping[str, object] | None = None, files: object = None,
+    _method: str, url: str, *, params: Mapping[str, object] | None = None, files: Mapping[str, tuple[str, BinaryIO]] | None = None,
     timeout: tuple[float, float] = (PATIENCE, PATIENCE), proxies: object = None,
 ) -> _Answer:
-    """telebot's transport hook: a form body instead of the query, and failures instead of exceptions with secrets."""
+    """telebot's transport hook: a form body instead of the query, and failures instead of exceptions with secrets.
+
+    At most one file; the answer to it may take the longer the larger it is.
+    """
     head, _, call = url.rpartition("/")
     token = head.rpartition("/bot")[2]
     form = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in (params or {}).items()}
+    body: dict[str, str] | Multipart = form
+    headers = {}
+    for field, (name, file) in (files or {}).items():
+        body = Multipart(form, field, name, file)
+        headers = {"Content-Type": body.content_type}
+        timeout = (timeout[0], timeout[1] + len(body) / SLOWEST)
     try:
         with _connections.lend() as session:
-            response = session.post(url, data=form, timeout=timeout, allow_redirects=False)
+            response = session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
     except requests.RequestException as error:
         raise Unreachable(f"{call}: {_cause(error)}", maybe_delivered=not _never_left(error)) from None
     try:
-        body = json.loads(response.content)
+        answer = json.loads(response.content)
     except ValueError:
-        body = None
-    if isinstance(body, dict) and body.get("ok") is True and "result" in body:
-        return _Answer(body)
-    raise _failure(call, response.status_code, body if isinstance(body, dict) and "ok" in body else None, token) from None
+        answer = None
+    if isinstance(answer, dict) and answer.get("ok") is True and "result" in answer:
+        return _Answer(answer)
+    raise _failure(call, response.status_code, answer if isinstance(answer, dict) and "ok" in answer else None, token) from None
 
 
 def _never_left(error: requests.RequestException) -> bool:
