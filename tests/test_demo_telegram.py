@@ -462,6 +462,33 @@ def test_files_travel_both_ways(telegram: LoopbackTelegram, bot: Bot) -> None:
     assert bot.session.get(f"{telegram.url}/file/bot{telegram.token}/nothing", timeout=5).status_code == 404
 
 
+def png(width: int, height: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\2\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "complaint"),
+    [
+        ("sendPhoto", b"no picture", "IMAGE_PROCESS_FAILED"),
+        ("sendPhoto", png(9000, 1001), "PHOTO_INVALID_DIMENSIONS"),
+        ("sendPhoto", png(2001, 100), "PHOTO_INVALID_DIMENSIONS"),
+        ("sendPhoto", png(2000, 100) + bytes(10_000_000), "file is too big"),
+        ("sendDocument", bytes(50_000_001), "file is too big"),
+        ("sendDocument", bytes(53_000_000), "Request Entity Too Large"),
+        ("sendDocument", b"", "file must be non-empty"),
+    ],
+)
+def test_a_file_that_telegram_would_not_take_is_refused(
+    telegram: LoopbackTelegram, bot: Bot, method: str, content: bytes, complaint: str
+) -> None:
+    field = method.removeprefix("send").lower()
+    address = f"{telegram.url}/bot{telegram.token}/{method}"
+
+    answer = bot.session.post(address, data={"chat_id": 42}, files={field: ("a", content)}, timeout=20)
+
+    assert complaint in answer.json()["description"]
+
+
 def test_a_draft_lives_in_a_private_chat_until_a_message_comes(telegram: LoopbackTelegram, bot: Bot) -> None:
     telegram.add_group(GROUP)
 

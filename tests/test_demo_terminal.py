@@ -75,6 +75,22 @@ def test_formatting_is_shown_by_styles_and_links_by_their_address() -> None:
     assert "👍 \x1b[1mb\x1b[0m \x1b[4ml\x1b[0m" in rows(said("👍 b l", bold, link), 80, colour=True)[0]
 
 
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ({"document": {"file_name": "a\x1b[2J.pdf", "file_size": 12_345}}, "📎 [a[2J.pdf, 12.3 kB]"),
+        ({"document": {"file_name": "b.zip", "file_size": 999}}, "📎 [b.zip, 999 bytes]"),
+        ({"photo": [{"file_size": 5}, {"file_size": 2_000_000}]}, "📎 [photo, 2.0 MB]"),
+        ({"voice": {}}, "📎 [voice]"),
+        ({"photo": []}, "📎 [photo]"),
+    ],
+)
+def test_a_file_is_shown_by_name_and_size(sent: dict[str, object], shown: str) -> None:
+    message = Message(id=1, chat=42, topic=None, sender="bot", text="", rest=sent)
+
+    assert rows(message, 80, colour=False) == [f"bot > {shown}"]
+
+
 def test_buttons_are_listed_with_their_numbers() -> None:
     message = Message(id=1, chat=42, topic=None, sender="bot", text="Run it?", buttons=(
         ({"text": "Allow once", "callback_data": "a"}, {"text": "Deny", "callback_data": "b"}), ({"text": "Stop", "callback_data": "c"},),

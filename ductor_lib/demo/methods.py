@@ -11,7 +11,10 @@ from ductor_lib.demo.entities import Entity
 from ductor_lib.demo.state import MEDIA, Json, Message, State
 
 DOWNLOAD_BYTES = 20_000_000
+DOCUMENT_BYTES = 50_000_000
 PHOTO_BYTES = 10_000_000
+PHOTO_SIDES, PHOTO_RATIO = 10_000, 20  # pixels of width and height together; of the longer side to the shorter
+PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM")
 DELETABLE = 48 * 3600.0  # seconds
 ACTIONS = (
     "typing", "upload_photo", "record_video", "upload_video", "record_voice", "upload_voice", "upload_document",
@@ -99,6 +102,8 @@ def send_document(state: State, params: Params) -> Json:
     _chat(state, params)
     words = params.formatted("caption", CAPTION_UNITS, "caption_entities")
     file_id, upload = _file(state, params, "document")
+    if len(upload.data) > DOCUMENT_BYTES:
+        raise bad("file is too big")
     document = {"file_name": upload.name, "file_id": file_id, "file_unique_id": file_id, "file_size": len(upload.data)}
     return _send(state, params, words, {"document": document})
 
@@ -109,6 +114,12 @@ def send_photo(state: State, params: Params) -> Json:
     file_id, upload = _file(state, params, "photo")
     if len(upload.data) > PHOTO_BYTES:
         raise bad("file is too big")
+    if not upload.data.startswith(PICTURES):
+        raise bad("IMAGE_PROCESS_FAILED")
+    if upload.data.startswith(PICTURES[0]):
+        sides = int.from_bytes(upload.data[16:20], "big"), int.from_bytes(upload.data[20:24], "big")
+        if sum(sides) > PHOTO_SIDES or max(sides) > PHOTO_RATIO * min(sides):
+            raise bad("PHOTO_INVALID_DIMENSIONS")
     size = {"file_id": file_id, "file_unique_id": file_id, "file_size": len(upload.data), "width": 90, "height": 90}
     return _send(state, params, words, {"photo": [size]})
 

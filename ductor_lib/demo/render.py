@@ -14,6 +14,7 @@ STYLES = {
     "blockquote": "2", "expandable_blockquote": "2", "spoiler": "2", "bot_command": "34",
 }
 SENDERS = {"user": ("you > ", "1;32"), "bot": ("bot > ", "1;34")}
+SIZES = ((1_000_000, "MB"), (1000, "kB"))  # bytes
 JOINER, WIDENER = "\u200d", "\ufe0f"  # glue emoji together; make a sign an emoji
 BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # could turn what follows on the screen around
 
@@ -121,8 +122,17 @@ def _wrapped(line: list[Cell], room: int) -> list[list[Cell]]:
 
 def _files(message: Message, room: int) -> list[list[Cell]]:
     kept = {kind: message.rest[kind] for kind in MEDIA if kind in message.rest}
-    names = [value.get("file_name", kind) if isinstance(value, dict) else kind for kind, value in kept.items()]
-    return [row for name in names for row in _wrapped(_cells((char, "") for char in f"📎 {name}"), room)]
+    labels = [_label(kind, value[-1] if isinstance(value, list) and value else value) for kind, value in kept.items()]
+    return [row for label in labels for row in _wrapped(_cells((char, "") for char in label), room)]
+
+
+def _label(kind: str, value: object) -> str:
+    """📎 [report.pdf, 12 kB]; a photo has several sizes, the last one is the largest."""
+    facts = value if isinstance(value, dict) else {}
+    words = [str(facts.get("file_name", kind)).replace("\n", " ")]
+    if isinstance(size := facts.get("file_size"), int):
+        words.append(next((f"{size / unit:.1f} {name}" for unit, name in SIZES if size >= unit), f"{size} bytes"))
+    return f"📎 [{', '.join(words)}]"
 
 
 def _buttons(message: Message, room: int) -> list[list[Cell]]:

@@ -19,7 +19,7 @@ from ductor_lib.demo.checks import Params, Upload
 
 log = logging.getLogger(__name__)
 
-UPLOAD_BYTES = 50_000_000
+UPLOAD_BYTES = 50 << 20  # of a whole request (Bot API server)
 JSON_TYPE = "application/json"
 
 
