@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from ductor_lib import config
+from ductor_lib.automation.unattended import Unattended
 from ductor_lib.bot.board import Board
 from ductor_lib.bot.client import Client, sync_commands
 from ductor_lib.bot.groups import Groups
@@ -42,6 +43,7 @@ from ductor_lib.orchestrator.choices import Choices
 from ductor_lib.orchestrator.dispatch import Dispatch
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.limits import Limits
+from ductor_lib.orchestrator.plans import Plans
 from ductor_lib.orchestrator.recovery import recover
 from ductor_lib.orchestrator.router import Router
 from ductor_lib.orchestrator.turns import Turns
@@ -112,16 +114,16 @@ class App:
         board = Board(StreamViews(self.sender, settings.streaming), self.sender, self.ledger)
         mode = permission_mode(settings, environment)
         limits = Limits(settings, self.ledger, self._state_file)
-        turns = Turns(
-            settings, paths.workspace, self.ledger, sessions, agents, choices, self._sign_ins, limits, board, permission_mode=mode
-        )
+        plans = Plans(settings, paths, self.ledger, sessions, choices, permission_mode=mode)
+        turns = Turns(settings, paths.workspace, self.ledger, sessions, agents, plans, self._sign_ins, limits, board)
+        self._unattended = Unattended(settings, paths, self.ledger, agents, choices, self._sign_ins, limits, permission_mode=mode)
         released: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
         desk = Desk(
             settings, paths.workspace, mode, self.ledger, sessions, agents, self._sign_ins, catalogue,
             Transcripts(environment), choices, limits, turns, board, released, time.monotonic(),
         )
         self._turns, self._released = turns, released
-        router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns, board)
+        router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns, self._unattended, board)
         self.dispatch = Dispatch(self.ledger, router, board, released, fresh_seconds=settings.inbox.fresh_minutes * 60.0)
         access = Access(frozenset(settings.allowed_user_ids), groups, settings.allowed_user_ids[0])
         self._poller = Poller(self._client, self.ledger, self.sender, self.dispatch, access, groups, self._ending)
@@ -147,6 +149,7 @@ class App:
         self.dispatch.start()
         stack.callback(self.dispatch.stop, grace=TURN_GRACE)
         stack.callback(self._turns.close)
+        stack.callback(self._unattended.close)
         for item in waiting:
             self.dispatch.put(item)
         for loop in (Loop("own turns", self._take_own_turn), Loop("housekeeping", self._housekeep)):

@@ -135,6 +135,15 @@ class Sessions:
         entry = _find(self._file.read(), _keys(conversation, provider, cwd))
         return _bucket(entry, self._now()) if entry else None
 
+    def continued(self, conversation: str, provider: str, cwd: Path) -> Bucket | None:
+        """The session that a message would go on with now; None when one would begin afresh. Changes nothing."""
+        bucket = self.peek(conversation, provider, cwd)
+        return bucket if bucket and bucket.started and not self._rules.stale(bucket, self._now()) else None
+
+    def conversations(self) -> list[str]:
+        """Every conversation that has sessions."""
+        return [name for name, entry in self._file.read().items() if isinstance(entry, dict) and "buckets" in entry]
+
     def began(self, conversation: str, provider: str, cwd: Path, session_id: str) -> None:
         """The agent has begun under that id, ours or its own. Written once per session; does nothing after a reset."""
         bucket = self.peek(conversation, provider, cwd)
@@ -153,9 +162,11 @@ class Sessions:
         cost: float,
         tokens_in: int,
         tokens_out: int,
+        active: bool = True,
     ) -> Bucket | None:
         """Add what one turn used (USD, tokens), and take over the id it ended with: Claude's /clear changes it.
 
+        A turn that nobody asked for and nobody hears of is not `active`: the session grows old as if there had been none.
         Returns the session as it is now. None after a reset during the turn: a late result brings nothing back.
         """
         return self._update(
@@ -169,7 +180,7 @@ class Sessions:
                 cost_usd=bucket.cost_usd + cost,
                 tokens_in=bucket.tokens_in + tokens_in,
                 tokens_out=bucket.tokens_out + tokens_out,
-                last_active=self._now(),
+                last_active=self._now() if active else bucket.last_active,
             ),
         )
 

@@ -108,7 +108,11 @@ class Bot:
         return [message for message in self.telegram.messages(chat, topic) if message.sender == "bot"]
 
     def prompts(self) -> list[str]:
-        """What the agent was really asked, in order."""
+        """What the agent was really asked, in order, without ductor's own reminders."""
+        return [prompt.partition("\n\n(ductor: ")[0] for prompt in self.raw_prompts()]
+
+    def raw_prompts(self) -> list[str]:
+        """The same, to the last letter."""
         log = self.folder / "prompts.jsonl"
         return [json.loads(line)["prompt"] for line in log.read_text().splitlines()] if log.exists() else []
 

@@ -27,6 +27,7 @@ class Worker:
         self.done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.begun: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.ended: list[str] = []
+        self.ways: list[str] = []
         self.gates: dict[str, threading.Event] = {}
         self.over = threading.Event()
         self._ledger = ledger
@@ -54,6 +55,9 @@ class Worker:
             assert self.over.is_set() or gate.wait(SOON)
         self._ledger.finish(item.id)
         self.done.put(item.text)
+
+    def make_way(self, lane: str) -> None:
+        self.ways.append(lane)
 
     def end_turn(self, lane: str, *, before: int) -> bool:
         self.ended.append(lane)

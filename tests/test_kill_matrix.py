@@ -311,7 +311,7 @@ def test_killed_after_forget_was_pressed_nothing_runs(point: str, tmp_path: Path
     with Bot(tmp_path, telegram=telegram, streaming=QUICK) as bot:
         check_alive(bot)
         assert bot.prompts() == [ECHO, "are you there"]
-        assert not offers(telegram)
+        telegram.wait(lambda t: not offers(t), timeout=SOON, what="the question is answered")
 
 
 @pytest.mark.parametrize("point", ["accept:done", "hold:open", "hold:done", "say:open", "say:done"])

@@ -13,7 +13,7 @@ from ductor_lib.ports import Command
 
 def router() -> Router:
     commands = {row.name: Command(row.name, row.place, lambda item, words: []) for row in ROWS}
-    return Router(commands, defaults().inbox.stop_words, ledger=None, turns=None, views=None)  # type: ignore[arg-type]  # placing needs neither
+    return Router(commands, defaults().inbox.stop_words, None, None, None, None)  # type: ignore[arg-type]  # placing needs no more
 
 
 def place(text: str, kind: Kind = "message", untrusted: str = "") -> str:

@@ -64,7 +64,8 @@ def play(stream: Stream, script: Script) -> None:
 
 
 def echo(stream: Stream, script: Script) -> str:
-    prompt = script.prompt if len(script.prompt) <= ECHOED else script.prompt[:ECHOED] + " …"
+    words = script.prompt.partition("\n\n(ductor: ")[0]  # its reminders to an agent are nothing to repeat
+    prompt = words if len(words) <= ECHOED else words[:ECHOED] + " …"
     quoted = "\n".join(f"> {line}" for line in (prompt or "(nothing)").splitlines())
     answer = f"I am the **scripted agent** of the demo: no model is asked. You wrote:\n\n{quoted}\n\nSay anything and I will repeat it."
     return stream.say(re.findall(r"\S+\s*|\s+", answer), delay=script.number("delay", 0))

@@ -44,12 +44,13 @@ SHUT_DOWN = "⚡ *ductor was stopped while working on this.*"
 
 def answer(
     chat: Chat, slot: str, told: Told, finished: Finished, *,
-    cwd: Path, provider: str, fresh: bool, stopped: str = STOPPED, notes: tuple[str, ...] = (),
+    cwd: Path, provider: str, fresh: bool, stopped: str = STOPPED, notes: tuple[str, ...] = (), heading: str = "",
 ) -> Reply:
     """The final reply of a turn. It takes the place of the preview in `slot`, or rings as a new message if `fresh`.
 
-    `stopped` is what a turn that did not run to its end is marked with. Files and buttons are taken from all that was
-    written, because an agent often adds some words after it has asked for them; paths are relative to `cwd`.
+    `stopped` is what a turn that did not run to its end is marked with, `heading` a first line of ours. Files and
+    buttons are taken from all that was written, because an agent often adds some words after it has asked for them;
+    paths are relative to `cwd`.
     """
     pieces = told.pieces()
     final = finished.text.strip() if finished.outcome == "done" else ""
@@ -60,7 +61,7 @@ def answer(
     above, below = extract("\n\n".join(pieces), cwd), extract(final, cwd)
     files, buttons = (*below.files, *above.files), below.buttons or above.buttons
     silence = CHOOSE if buttons else "" if files or finished.outcome != "done" else SILENT
-    lines = [below.text or silence]
+    lines = [heading, below.text or silence]
     if finished.outcome == "stopped":
         lines.append(stopped)
     if finished.error and finished.outcome == "failed":

@@ -67,6 +67,15 @@ class Choices:
         """What a message asks for: its words without leading directives, and who shall answer this one turn."""
         return directives.read(item.text, self.of(item.lane), self._catalogue)
 
+    def ordered(self, provider: str, model: str, effort: str, usual: Choice) -> Choice:
+        """What a job or hook wants; "" is what is usual, or the default of a provider that is not."""
+        if not model and provider in ("", usual.provider):
+            return Choice(usual.provider, usual.model, effort or usual.effort)
+        offer = self._catalogue.find(model) if model else self._catalogue.default(provider)
+        if offer is None:  # not listed just now: the CLI may know it all the same
+            return Choice(provider or usual.provider, model, effort)
+        return offer.choice(effort or usual.effort)
+
     def resolve(self, choice: Choice) -> Resolved:
         """Who runs it now. Moves to the other CLI when the wanted one is missing or not signed in and the other is."""
         states = {provider: self._sign_ins.state(provider) for provider in self._sign_ins.providers()}

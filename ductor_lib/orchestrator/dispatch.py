@@ -31,6 +31,8 @@ class Work(Protocol):
 
     def end_turn(self, lane: str, *, before: int) -> bool: ...
 
+    def make_way(self, lane: str) -> None: ...
+
 
 class Dispatch:
     """Takes stored items and gives each to a thread of its place: its lane, the panels, or the urgent one.
@@ -84,6 +86,13 @@ class Dispatch:
             self._work.end_turn(item.lane, before=item.id)
         else:
             self._enqueue(item, first=False)
+            if item.kind in ("message", "press"):
+                self._work.make_way(item.lane)
+
+    def busy(self, lane: str) -> bool:
+        """Whether something runs or waits in the lane."""
+        with self._lock:
+            return lane in self._lanes
 
     def stop(self, *, grace: float) -> None:
         """Begin nothing more; wait up to `grace` seconds for what runs. What waits is in the ledger."""
@@ -105,7 +114,7 @@ class Dispatch:
             else:
                 self._lanes[item.lane] = deque([item])
                 self._open(item.lane)
-        if busy and not first:
+        if busy and not first and item.kind != "task":
             self._ledger.queue(item.id)
             self._views.queue(item.chat)
 

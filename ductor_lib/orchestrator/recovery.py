@@ -14,6 +14,8 @@ from ductor_lib.orchestrator.words import first_line
 def recover(ledger: Ledger) -> list[Incoming]:
     """Report what the last run left half done; returns what still waits, in order. Call once, before any lane opens."""
     cut, waiting = ledger.recover()
+    ledger.drop([item for item in (*cut, *waiting) if item.kind == "heartbeat"])
+    cut, waiting = ([item for item in items if item.kind != "heartbeat"] for items in (cut, waiting))
     cut += [item for item in waiting if item.kind == "agent"]  # what the agent said by itself was in memory only
     # A card of waiting messages from the last run would stand there for ever: the lanes write new ones.
     cards = [Reply(chat, "", slot="queue", closing=True) for chat in ledger.outbox.holders("queue")]
@@ -32,7 +34,13 @@ def report(item: Incoming) -> list[Reply]:
     gone = Reply(item.chat, "", slot=slot_of(item), closing=True)
     if item.kind == "agent":
         return [gone, Reply(item.chat, "⚡ I was restarted while the agent reported on a background task. Ask it for the result.")]
-    return [gone, question(item, "I was restarted in the middle of this message:")]
+    return [gone, question(item, what(item, "restarted"))]
+
+
+def what(item: Incoming, happened: str) -> str:
+    """What was cut off, in words: "I was restarted in the middle of this message:"."""
+    words = {"message": "message", "task": "task"}
+    return f"I was {happened} in the middle of this {words.get(item.kind, 'request')}:"
 
 
 def question(item: Incoming, what: str) -> Reply:

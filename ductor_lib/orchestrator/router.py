@@ -6,6 +6,7 @@ import difflib
 import logging
 import re
 from collections.abc import Collection, Mapping
+from typing import Protocol
 
 from ductor_lib.messages import Incoming, Reply
 from ductor_lib.orchestrator.ledger import Ledger
@@ -18,14 +19,24 @@ log = logging.getLogger(__name__)
 COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:\s+(.*))?", re.DOTALL)
 
 
+class Unattended(Protocol):
+    """Runs the items of jobs and hooks that have a session of their own."""
+
+    def run(self, item: Incoming) -> None: ...
+
+
 class Router:
     """Knows every command by its name and hands the rest to the agent. Any thread."""
 
-    def __init__(self, commands: Mapping[str, Command], stop_words: Collection[str], ledger: Ledger, turns: Turns, views: Views) -> None:
+    def __init__(
+        self, commands: Mapping[str, Command], stop_words: Collection[str], ledger: Ledger, turns: Turns, unattended: Unattended,
+        views: Views,
+    ) -> None:
         self._commands = commands
         self._stop_words = frozenset(word.casefold() for word in stop_words)
         self._ledger = ledger
         self._turns = turns
+        self._unattended = unattended
         self._views = views
 
     def place(self, item: Incoming) -> Place:
@@ -41,6 +52,8 @@ class Router:
         """Do what the item asks for, to the end. Called in a thread of its place."""
         if item.kind == "edit":
             self._ledger.finish(item.id, self._amend(item))
+        elif item.kind == "task":
+            self._unattended.run(item)
         elif (name := self._name(item)) is None:
             self._turns.run(item)
         else:
@@ -50,9 +63,13 @@ class Router:
         """End the lane's running turn if it came before that item."""
         return self._turns.end_turn(lane, before=before)
 
+    def make_way(self, lane: str) -> None:
+        """A person has written there."""
+        self._turns.make_way(lane)
+
     def _name(self, item: Incoming) -> str | None:
         """The command's name, None for what is meant for the agent."""
-        if item.kind == "agent":
+        if item.kind not in ("message", "press"):
             return None
         if match := COMMAND.fullmatch(item.text.strip()):
             return match[1].lower()

@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from ductor_lib.database import Database
-from ductor_lib.messages import Incoming
+from ductor_lib.events import Finished
+from ductor_lib.messages import Chat, Incoming
 
 DETAIL_CHARS = 2_000  # of an answer or an error, kept for the log of a job
 WAITING = ""  # the status of a run that has not ended
+STATUSES = {"not_signed_in": "error:not_signed_in", "timeout": "error:timeout", "silent": "error:timeout", "stopped": "error:stopped"}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a run is to be done, fixed when it is queued. "" and None: as in conversations.
+
+    `folder` is the name of the task folder. `chats` are the conversations ("chat:42") that get the result.
+    """
+
+    folder: str = ""
+    provider: str = ""
+    model: str = ""
+    effort: str = ""
+    parameters: tuple[str, ...] | None = None
+    chats: tuple[str, ...] = ()
+    silent_when: str = ""
+    into_session: bool = False
+
+    def pack(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def unpack(cls, text: str) -> Order:
+        raw = json.loads(text)
+        parameters = raw.pop("parameters")
+        return cls(**raw | {"chats": tuple(raw["chats"]), "parameters": None if parameters is None else tuple(parameters)})
+
+    @property
+    def places(self) -> tuple[Chat, ...]:
+        return tuple(map(Chat.of, self.chats))
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run. `source` is "job" or "hook", `name` the id of that. Times in unix seconds.
 
-    `key` makes it unique ("job:report:2026-12-01T09:00Z"). `task` is the definition at that time as JSON. `status` is ""
-    until it has ended, then "success", "skipped:…" or "error:…"; `detail` is the beginning of the answer, or what went wrong.
+    `key` makes it unique ("job:report:2026-12-01T09:00Z"). `task` is its packed Order. `status` is "" until it has ended,
+    then "success", "skipped:…" or "error:…"; `detail` is the beginning of the answer, or what went wrong.
     """
 
     key: str
@@ -34,6 +67,22 @@ class Run:
     accepted_at: float = 0.0
     ended_at: float | None = None
     id: int = 0
+
+    @property
+    def order(self) -> Order:
+        return Order.unpack(self.task)
+
+
+def outcome(finished: Finished, provider: str) -> tuple[str, str]:
+    """The status of a run whose turn ended like this, and its detail."""
+    if finished.outcome == "done":
+        return ("success", finished.text) if finished.text.strip() else ("error:no_response", "")
+    kind = finished.error or "crashed"
+    if kind == "not_installed":
+        return f"error:cli_not_found_{provider}", finished.detail
+    if kind in ("crashed", "killed") and finished.exit_code is not None:
+        return f"error:exit_{finished.exit_code}", finished.detail
+    return STATUSES.get(kind, f"error:{kind}"), finished.detail or finished.text
 
 
 @dataclass(slots=True)

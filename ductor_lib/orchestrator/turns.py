@@ -20,27 +20,26 @@ from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.config import Settings
 from ductor_lib.events import Event, Finished, Started
 from ductor_lib.messages import Incoming, Reply
-from ductor_lib.orchestrator import prompts, recovery
+from ductor_lib.orchestrator import recovery
+from ductor_lib.orchestrator.acks import has_token, is_ack
 from ductor_lib.orchestrator.answers import SHUT_DOWN, STOPPED, Told, answer
-from ductor_lib.orchestrator.choices import Choices
 from ductor_lib.orchestrator.ledger import Ledger, TurnRecord
-from ductor_lib.orchestrator.limits import Limits, turn_budget
+from ductor_lib.orchestrator.limits import Limits
+from ductor_lib.orchestrator.plans import Plan, Plans
 from ductor_lib.orchestrator.recovery import slot_of
-from ductor_lib.ports import Agent, Choice, TurnRequest, Views
-from ductor_lib.session import Bucket, Reset, Sessions
+from ductor_lib.orchestrator.runs import outcome
+from ductor_lib.ports import Agent, Choice, View, Views
+from ductor_lib.session import Bucket, Sessions
 
 log = logging.getLogger(__name__)
 
 DISK_PAUSE = 5.0  # seconds between two tries to store an answer on a full disk
+INTERRUPTED = ("error:interrupted", "")
 T = TypeVar("T")
-FRESH: dict[Reset, str] = {
-    "idle": "*A fresh session: the last one had been idle for too long (`idle_timeout_minutes`).*",
-    "daily": "*A fresh session: the daily reset (`daily_reset_hour`) came in between.*",
-    "full": "*A fresh session: the last one was full (`max_session_messages`).*",
-}
 CANNOT_BEGIN = "Your message is kept, but cannot begin"
 OWN_TURNS = "claude"  # the only agent that begins turns by itself
 NO_SESSION = Bucket("", messages=0, cost_usd=0.0, tokens_in=0, tokens_out=0, created=0.0, last_active=0.0, started=False)
+UNSEEN = ("wake", "heartbeat")  # nobody waits for them, so there is no preview, and their answer rings
 NEW_SESSION = "*{cli} no longer knows the earlier conversation, so this is a fresh one.*"
 
 
@@ -59,32 +58,40 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One turn: the item with its words, who answers it as what was chosen, and in which session."""
+    """One turn at work: what was planned, and who does it."""
 
-    item: Incoming
+    plan: Plan
     running: Running
     agent: Agent
-    choice: Choice
-    bucket: Bucket
+
+    @property
+    def item(self) -> Incoming:
+        return self.plan.item
+
+
+class Unseen:
+    """The view of a turn that nobody watches."""
+
+    def show(self, event: Event) -> None:
+        """Nothing."""
 
 
 class Turns:
     """Runs turns, one per conversation at a time, and ends them. `run` belongs to the lane's worker, the rest to any thread."""
 
     def __init__(
-        self, settings: Settings, cwd: Path, ledger: Ledger, sessions: Sessions, agents: Mapping[str, Agent], choices: Choices,
-        sign_ins: SignIns, limits: Limits, views: Views, *, permission_mode: str, clock: Callable[[], float] = time.monotonic,
+        self, settings: Settings, cwd: Path, ledger: Ledger, sessions: Sessions, agents: Mapping[str, Agent], plans: Plans,
+        sign_ins: SignIns, limits: Limits, views: Views, *, clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._cwd = cwd
         self._ledger = ledger
         self._sessions = sessions
         self._agents = agents
-        self._choices = choices
+        self._plans = plans
         self._sign_ins = sign_ins
         self._limits = limits
         self._views = views
-        self._permission_mode = permission_mode
         self._clock = clock
         self._lock = threading.Lock()
         self._running: dict[str, Running] = {}
@@ -110,7 +117,8 @@ class Turns:
             if self._closing.is_set() and isinstance(error, sqlite3.OperationalError | OSError):
                 return  # the program ends before the disk has room: the ledger is right as it is
             self._close(item, [Reply(item.chat, "⚠️ Something went wrong inside ductor itself; `logs/agent.log` has the details. "
-                                     "Send the message again, please.", slot=slot_of(item), fresh=True, closing=True)], None)
+                                     "Send the message again, please.", slot=slot_of(item), fresh=True, closing=True)], None,
+                        result=("error:exception", str(error)))
         finally:
             with self._lock:
                 del self._running[item.lane]
@@ -124,6 +132,12 @@ class Turns:
         for agent in self._agents.values():  # the one that does not run this lane does nothing
             agent.interrupt(lane)
         return True
+
+    def make_way(self, lane: str) -> None:
+        """A person has written: what runs there by the clock's order ends. Returns at once."""
+        running = self.running(lane)
+        if running is not None and running.item.kind == "heartbeat":
+            self.end_turn(lane, before=sys.maxsize)
 
     def running(self, lane: str) -> Running | None:
         """What the lane works on now."""
@@ -141,46 +155,42 @@ class Turns:
             self.end_turn(one.item.lane, before=sys.maxsize)
 
     def _begin(self, item: Incoming) -> Incoming | None:
+        if item.kind == "heartbeat" and self._limits.reached():
+            self._ledger.drop([item])
+            return None
         if not self._limits.stops(item):
             return self._ledger.begin(item.id)
         self._views.queue(item.chat)
         return None
 
     def _turn(self, item: Incoming, running: Running) -> None:
-        directed = self._choices.read(item)
-        if directed.answer:
-            self._close(item, [Reply(item.chat, directed.answer)], None)
+        plan = self._insist(item, lambda: self._plans.make(item), CANNOT_BEGIN)
+        if isinstance(plan, str):
+            self._close(item, [Reply(item.chat, plan)] if plan else [], None, result=("error:not_signed_in", plan))
             return
-        resolved = self._choices.resolve(directed.choice)
-        if resolved.choice is None:
-            self._close(item, [Reply(item.chat, resolved.note)], None)
-            return
-        item = replace(item, text=directed.text)
-        agent = self._agents[resolved.choice.provider]
-        take = functools.partial(self._sessions.take, item.lane, agent.name, self._cwd)
-        bucket, reset = self._insist(item, take, CANNOT_BEGIN)
-        notes = tuple(filter(None, (resolved.note, FRESH[reset] if reset else "")))
-        with logs.context("msg", item.chat.id, bucket.session_id):
-            if suspects := security.scan(f"{item.text}\n{item.untrusted}"):
+        agent = self._agents[plan.choice.provider]
+        with logs.context("msg", item.chat.id, plan.bucket.session_id):
+            if suspects := security.scan(f"{plan.item.text}\n{item.untrusted}"):
                 log.warning("input suspicious patterns=%s", ",".join(suspects))
-            job = Job(item, running, agent, resolved.choice, bucket)
+            job = Job(plan, running, agent)
             told = self._tell(job)
+            bucket = plan.bucket
             if told.finished and told.finished.error == "unknown_session" and (bucket.started or bucket.fork_of):
                 renew = functools.partial(self._sessions.replace, item.lane, agent.name, self._cwd)
-                job = replace(job, bucket=self._insist(item, renew, CANNOT_BEGIN))
-                notes = (NEW_SESSION.format(cli=CLIS[agent.name].title),)
+                bucket = self._insist(item, renew, CANNOT_BEGIN)
+                note = NEW_SESSION.format(cli=CLIS[agent.name].title)
+                job = replace(job, plan=replace(plan, bucket=bucket, notes=(*plan.notes, note)))
                 told = self._tell(job)
-            self._finish(job, told, notes)
+            self._finish(job, told)
 
     def _own_turn(self, item: Incoming, running: Running) -> None:
         """Tell what the agent has begun by itself. It goes on in its own session, also when /new has left that meanwhile."""
         agent = self._agents[OWN_TURNS]
         bucket = self._sessions.peek(item.lane, agent.name, self._cwd) or NO_SESSION
-        choice = self._choices.of(item.lane)
-        model = choice.model if choice.provider == agent.name else ""
-        job = Job(item, running, agent, Choice(agent.name, model, ""), bucket)
+        plan = Plan(item, "", Choice(agent.name, "", ""), bucket)
         with logs.context("msg", item.chat.id, bucket.session_id):
-            self._finish(job, self._tell(job), ())
+            job = Job(plan, running, agent)
+            self._finish(job, self._tell(job))
 
     @contextmanager
     def _unharmed(self) -> Iterator[None]:
@@ -193,7 +203,8 @@ class Turns:
     def _tell(self, job: Job) -> Told:
         """Let the agent work, and show it. What comes back has its `finished`."""
         item = job.item
-        view = self._views.open(item.chat, slot_of(item), model=job.choice.model or job.agent.name, turn=item.id)
+        opened = self._views.open(item.chat, slot_of(item), model=job.plan.choice.model or job.agent.name, turn=item.id)
+        view: View = Unseen() if item.kind in UNSEEN else opened
         told = Told()
         for event in self._events(job):
             told.add(event)
@@ -208,60 +219,72 @@ class Turns:
 
     def _events(self, job: Job) -> Iterator[Event]:
         if job.running.stop.is_set():
-            return iter([Finished("", job.bucket.session_id, "stopped")])
+            return iter([Finished("", job.plan.bucket.session_id, "stopped", error="stopped")])
         if job.item.kind == "agent":
             return job.agent.own_turn(job.item.lane)
-        return job.agent.turn(self._request(job))
+        return job.agent.turn(self._plans.request(job.plan, self._cwd))
 
-    def _request(self, job: Job) -> TurnRequest:
-        settings, item, choice = self._settings, job.item, job.choice
-        parameters = {"claude": settings.cli_parameters.claude, "codex": settings.cli_parameters.codex}[choice.provider]
-        return TurnRequest(
-            conversation=item.lane, chat=item.chat, prompt=prompts.prompt(item), session_id=job.bucket.session_id,
-            resume=job.bucket.started, model=choice.model, effort=choice.effort, cwd=self._cwd,
-            instructions=prompts.instructions(item.chat), permission_mode=self._permission_mode, timeout=settings.cli_timeout,
-            silence=settings.agents.silence_timeout, max_turns=settings.max_turns, max_budget_usd=turn_budget(settings),
-            parameters=parameters, fork_of=job.bucket.fork_of,
-        )
-
-    def _finish(self, job: Job, told: Told, notes: tuple[str, ...]) -> None:
-        item, agent, finished = job.item, job.agent, told.finished
+    def _finish(self, job: Job, told: Told) -> None:
+        item, plan, finished = job.item, job.plan, told.finished
         assert finished is not None
         seconds = self._clock() - job.running.begun
-        counted = finished.outcome == "done"
-        after = replace(job.bucket, messages=job.bucket.messages + 1) if counted else job.bucket
-        if counted and (warning := self._sessions.age_warning(after)):
-            notes = (*notes, warning)
-        fresh = item.kind == "agent" or seconds > self._settings.streaming.notify_after_seconds
-        shut_down = job.running.left.is_set() and finished.outcome != "done"
-        session_id = finished.session_id or job.bucket.session_id
+        session_id = finished.session_id or plan.bucket.session_id
         record = TurnRecord(
-            agent.name, told.model or job.choice.model, session_id, time.time() - seconds, seconds,
+            job.agent.name, told.model or plan.choice.model, session_id, time.time() - seconds, seconds,
             finished.outcome, finished.error or "", finished.cost, finished.tokens_in, finished.tokens_out,
         )
-        reply = answer(
-            item.chat, slot_of(item), told, finished, cwd=self._cwd, provider=agent.name, fresh=fresh,
-            stopped=SHUT_DOWN if shut_down else STOPPED, notes=(*notes, *filter(None, [self._limits.warning(record)])),
-        )
-        if item.kind != "agent" or session_id == job.bucket.session_id:
-            with self._unharmed():  # before the answer is seen: a /status right after it counts the turn
-                self._sessions.record(
-                    item.lane, agent.name, self._cwd, session_id=session_id, messages=1 if counted else 0, cost=finished.cost,
-                    tokens_in=finished.tokens_in, tokens_out=finished.tokens_out,
-                )
-        if finished.error == "not_signed_in":
-            self._sign_ins.rejected(agent.name)
-        elif counted:
-            self._sign_ins.accepted(agent.name)
-        if shut_down and item.kind != "agent":
-            question = recovery.question(item, "I was stopped in the middle of this message:")
-            self._close(item, [reply, question], record, state="interrupted")
+        unheard = self._unheard(job, finished)
+        self._book(job, finished, session_id, heard=not unheard)
+        shut_down = job.running.left.is_set() and finished.outcome != "done"
+        result = outcome(finished, job.agent.name) if item.run else None
+        told_to = plan.told if finished.outcome == "done" else 0
+        if unheard:
+            self._close(item, [], record, result=result, told=told_to)
+        elif shut_down and item.kind != "agent":
+            asked = recovery.question(item, recovery.what(item, "stopped"))
+            self._close(item, [self._reply(job, told, record, SHUT_DOWN), asked], record, state="interrupted", result=INTERRUPTED)
         else:
-            self._close(item, [reply], record)
+            self._close(item, [self._reply(job, told, record, SHUT_DOWN if shut_down else STOPPED)], record, result=result, told=told_to)
         log.info("turn finished provider=%s seconds=%.1f outcome=%s error=%s", record.provider, seconds, record.outcome, record.error)
 
-    def _close(self, item: Incoming, replies: list[Reply], record: TurnRecord | None, *, state: str = "done") -> None:
-        finish = functools.partial(self._ledger.finish, item.id, replies, turn=record, state=state)
+    def _unheard(self, job: Job, finished: Finished) -> bool:
+        """Whether nobody is to hear of it: a heartbeat with nothing to report, a hook's answer with its word for that."""
+        if job.item.kind == "heartbeat":
+            return finished.outcome != "done" or is_ack(finished.text, self._settings.heartbeat.ack_token)
+        return finished.outcome == "done" and has_token(finished.text, job.plan.order.silent_when)
+
+    def _book(self, job: Job, finished: Finished, session_id: str, *, heard: bool) -> None:
+        """Count the turn, before its answer is seen: a /status right after it knows it."""
+        item, counted = job.item, finished.outcome == "done"
+        quiet = item.kind == "heartbeat" and not heard
+        if item.kind != "agent" or session_id == job.plan.bucket.session_id:
+            with self._unharmed():
+                self._sessions.record(
+                    item.lane, job.agent.name, self._cwd, session_id=session_id, messages=1 if counted and not quiet else 0,
+                    cost=finished.cost, tokens_in=finished.tokens_in, tokens_out=finished.tokens_out, active=not quiet,
+                )
+        if finished.error == "not_signed_in":
+            self._sign_ins.rejected(job.agent.name)
+        elif counted:
+            self._sign_ins.accepted(job.agent.name)
+
+    def _reply(self, job: Job, told: Told, record: TurnRecord, stopped: str) -> Reply:
+        item, plan, finished = job.item, job.plan, told.finished
+        assert finished is not None
+        done = finished.outcome == "done"
+        after = replace(plan.bucket, messages=plan.bucket.messages + 1) if done else plan.bucket
+        warnings = (self._sessions.age_warning(after) if done else "", self._limits.warning(record))
+        fresh = item.kind in ("agent", *UNSEEN) or record.seconds > self._settings.streaming.notify_after_seconds
+        return answer(
+            item.chat, slot_of(item), told, finished, cwd=self._cwd, provider=job.agent.name, fresh=fresh, stopped=stopped,
+            notes=(*plan.notes, *filter(None, warnings)), heading=plan.heading,
+        )
+
+    def _close(
+        self, item: Incoming, replies: list[Reply], record: TurnRecord | None, *, state: str = "done",
+        result: tuple[str, str] | None = None, told: int = 0,
+    ) -> None:
+        finish = functools.partial(self._ledger.finish, item.id, replies, turn=record, state=state, result=result, told=told)
         self._insist(item, finish, "The answer is ready and kept in memory")
 
     def _insist(self, item: Incoming, store: Callable[[], T], what: str) -> T:

@@ -1,0 +1,23 @@
+"""An answer that only says "nothing to report": recognised whatever an agent wraps around the agreed word."""
+
+from __future__ import annotations
+
+import re
+
+AROUND = re.compile(r"[\W_]+")
+POLITE = frozenset({"ok", "okay", "done", "acknowledged", "all", "good", "nothing", "new", "to", "report"})  # what may stand beside it
+
+
+def is_ack(text: str, token: str) -> bool:
+    """Whether an answer is nothing but `token`: marks, case and a polite word or two do not count."""
+    wanted = AROUND.sub("", token).casefold()
+    joined = AROUND.sub("", text).casefold()
+    if not wanted or wanted not in joined:
+        return False
+    rest = re.sub(re.escape(token), " ", text, flags=re.IGNORECASE)
+    return joined == wanted or all(word in POLITE for word in AROUND.sub(" ", rest).casefold().split())
+
+
+def has_token(text: str, token: str) -> bool:
+    """Whether `token` stands in the text as a word of its own."""
+    return bool(token) and re.search(rf"(?<![\w]){re.escape(token)}(?![\w])", text, re.IGNORECASE) is not None
