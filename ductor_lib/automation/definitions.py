@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ductor_lib.messages import Chat
 
@@ -70,8 +70,8 @@ class Hook(Task):
     mode: str = "wake"
     prompt_template: str = ""
     auth_mode: str = "bearer"
-    token: str = ""
-    hmac_secret: str = ""
+    token: str = field(default="", repr=False)
+    hmac_secret: str = field(default="", repr=False)
     hmac_header: str = ""
     hmac_algorithm: str = "sha256"
     hmac_encoding: str = "hex"
