@@ -26,6 +26,7 @@ PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 NAME = 120  # characters of a file's name
 TRIES = 10  # failed uploads without a known outcome, some minutes; a text would be tried for ever, but is small
 DESTINATION = ("no_thread", "migrate", "dead")  # remedies that have to do with the chat and not with the file
+HEAD = 30  # bytes of a PNG or a WebP that hold its size
 FIRST_HEADER = 2  # bytes of a JPEG before its first segment
 JPEG_SEGMENTS = 1000  # before the one with the size; a camera writes about ten
 # JPEG (ITU-T T.81, table B.1): frame headers hold the size; C4, C8 and CC are among them and are something else.
@@ -94,14 +95,14 @@ def kind_of(file: BinaryIO, name: str) -> Kind:
 
 def picture_size(file: BinaryIO) -> tuple[int, int] | None:
     """Width and height in pixels of a PNG, JPEG or WebP, None for anything else."""
-    head = file.read(30)
+    head = file.read(HEAD)
     try:
         if head.startswith(b"\x89PNG\r\n\x1a\n") and head[12:16] == b"IHDR":
             width, height = struct.unpack(">II", head[16:24])
             return width, height
         if head.startswith(b"\xff\xd8\xff"):
             return _jpeg_size(file)
-        if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        if head[:4] == b"RIFF" and head[8:12] == b"WEBP" and len(head) == HEAD:
             return _webp_size(head)
     except struct.error:  # it ends too early
         return None
