@@ -59,7 +59,7 @@ class Ledger:
         self._database = Database(path, SCHEMA, added=ADDED)
         self._now = now
         self.outbox = Outbox(self._database, now=now)
-        self.runs = Runs(self._database, _insert, now=now)
+        self.runs = Runs(self._database, self.outbox, _insert, now=now)
 
     @property
     def damaged(self) -> Path | None:
@@ -159,7 +159,14 @@ class Ledger:
 
     def cancel(self, item: int, lane: str) -> bool:
         """Drop one waiting item of the lane. False when it does not wait there any more."""
-        return self._close(f"id = ? AND lane = ? AND state IN {PENDING}", "dropped", item, lane) > 0
+        with self._database.transaction() as cursor:
+            dropped = cursor.execute(
+                f"UPDATE inbox SET state = 'dropped', ended_at = ? WHERE id = ? AND lane = ? AND state IN {PENDING}",
+                (self._now(), item, lane),
+            ).rowcount
+            if dropped:
+                self.runs.end(cursor, item, "skipped:cancelled", "")
+        return dropped > 0
 
     def drop_before(self, item: int, lane: str) -> int:
         """Drop every message of the lane that waits and came before `item`; how many those were."""

@@ -74,7 +74,7 @@ class Plans:
         bucket, reset = self._sessions.take(item.lane, resolved.choice.provider, self._paths.workspace)
         prompt, told = self._prompt(item, directed.text, bucket)
         notes = tuple(filter(None, (resolved.note, FRESH[reset] if reset else "")))
-        heading = f"**HOOK: {run.title}**" if run else ""
+        heading = f"**{'HOOK' if run.source == 'hook' else 'TASK'}: {run.title}**" if run else ""
         return Plan(item, prompt, resolved.choice, bucket, notes=notes, heading=heading, told=told, order=order)
 
     def request(self, plan: Plan, cwd: Path) -> TurnRequest:

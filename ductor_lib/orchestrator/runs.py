@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 
 from ductor_lib.database import Database
 from ductor_lib.events import Finished
-from ductor_lib.messages import Chat, Incoming
+from ductor_lib.messages import Chat, Incoming, Reply
+from ductor_lib.orchestrator.outbox import Outbox, Outgoing
 
 DETAIL_CHARS = 2_000  # of an answer or an error, kept for the log of a job
 WAITING = ""  # the status of a run that has not ended
@@ -91,10 +92,12 @@ class _Wish:
 
     run: Run
     items: Sequence[Incoming]
+    replies: Sequence[Reply]
     turn: threading.Event = field(default_factory=threading.Event)  # it is done, or it has to lead
     leads: bool = False
     id: int = 0
     stored: list[Incoming] = field(default_factory=list)
+    said: list[Outgoing] = field(default_factory=list)
     error: Exception | None = None
 
 
@@ -106,22 +109,23 @@ class Runs:
     """
 
     def __init__(
-        self, database: Database, insert: Callable[[sqlite3.Cursor, Incoming, float], Incoming | None], *,
+        self, database: Database, outbox: Outbox, insert: Callable[[sqlite3.Cursor, Incoming, float], Incoming | None], *,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
+        self._outbox = outbox
         self._insert = insert
         self._now = now
         self._lock = threading.Lock()
         self._wishes: list[_Wish] = []
         self._committing = False
 
-    def add(self, run: Run, items: Sequence[Incoming] = ()) -> tuple[int, list[Incoming]]:
-        """Store a run with its items, flushed to disk: the run's id, and the items to be queued.
+    def add(self, run: Run, items: Sequence[Incoming] = (), *, replies: Sequence[Reply] = ()) -> tuple[int, list[Incoming]]:
+        """Store a run with its items and what is to be said, flushed to disk: the run's id, and the items to be queued.
 
         A known key changes nothing: the id of the first, and no items.
         """
-        wish = _Wish(run, items)
+        wish = _Wish(run, items, replies)
         with self._lock:
             self._wishes.append(wish)
             wish.leads, self._committing = not self._committing, True
@@ -131,6 +135,7 @@ class Runs:
             self._lead()
         if wish.error is not None:
             raise wish.error
+        self._outbox.announce(wish.said)
         return wish.id, wish.stored
 
     def get(self, run: int) -> Run | None:
@@ -144,6 +149,10 @@ class Runs:
         """The latest run of every job or hook, by its id."""
         newest = self._read("id IN (SELECT MAX(id) FROM runs WHERE source = ? GROUP BY name)", source)
         return {run.name: run for run in newest}
+
+    def open(self, source: str) -> set[str]:
+        """The jobs or hooks with a run that has not ended."""
+        return {row["name"] for row in self._database.rows("SELECT DISTINCT name FROM runs WHERE source = ? AND status = ''", source)}
 
     def counts(self, source: str) -> dict[str, int]:
         """How often each job or hook was triggered."""
@@ -189,9 +198,9 @@ class Runs:
         now = self._now()
         with self._database.transaction() as cursor:
             for wish in wishes:
-                wish.id, wish.stored = self._store(cursor, wish, now)
+                self._store(cursor, wish, now)
 
-    def _store(self, cursor: sqlite3.Cursor, wish: _Wish, now: float) -> tuple[int, list[Incoming]]:
+    def _store(self, cursor: sqlite3.Cursor, wish: _Wish, now: float) -> None:
         run = wish.run
         ended = now if run.status else None
         cursor.execute(
@@ -200,11 +209,12 @@ class Runs:
             (run.key, run.source, run.name, run.title, run.task, run.due, run.status, run.detail, now, ended),
         )
         if not cursor.rowcount:
-            return int(cursor.execute("SELECT id FROM runs WHERE key = ?", (run.key,)).fetchone()["id"]), []
-        number = int(cursor.lastrowid or 0)
-        items = (self._insert(cursor, replace(item, run=number), now) for item in wish.items)
-        stored = [item for item in items if item]
-        return number, stored
+            wish.id = int(cursor.execute("SELECT id FROM runs WHERE key = ?", (run.key,)).fetchone()["id"])
+            return
+        wish.id = int(cursor.lastrowid or 0)
+        items = (self._insert(cursor, replace(item, run=wish.id), now) for item in wish.items)
+        wish.stored = [item for item in items if item]
+        wish.said = self._outbox.put(cursor, wish.replies)
 
     def _read(self, where: str, *values: object) -> list[Run]:
         columns = "key, source, name, title, task, due, status, detail, accepted_at, ended_at, id"

@@ -1,0 +1,145 @@
+"""Put jobs into the queue when they are due: at most once for each minute, and nothing that was due is forgotten silently."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from ductor_lib.automation import schedule
+from ductor_lib.automation.books import JobBook
+from ductor_lib.automation.definitions import Job, Task
+from ductor_lib.automation.timetable import Timetable
+from ductor_lib.config import Settings
+from ductor_lib.errors import DuctorError
+from ductor_lib.messages import Chat, Incoming, Reply
+from ductor_lib.orchestrator.ledger import Ledger
+from ductor_lib.orchestrator.runs import Order, Run
+
+LATE = 90.0  # seconds behind its moment from which on a run counts as missed: the machine slept, or ductor did not run
+NOW = "now"  # in the key of a run that a person asked for
+
+log = logging.getLogger(__name__)
+
+
+class Cron:
+    """`catch_up` once and `tick` every second belong to the scheduler's thread, `run_now` to any.
+
+    What is put into `released` runs in its lane. `now` is in unix seconds.
+    """
+
+    def __init__(
+        self, settings: Settings, book: JobBook, ledger: Ledger, released: queue.SimpleQueue[Incoming | None], *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._book = book
+        self._ledger = ledger
+        self._released = released
+        self._now = now
+        self._timetable = Timetable(self._zone, self._moment())
+
+    def catch_up(self) -> None:
+        """What was due while ductor did not run: made up once where the job says so, and always what is due only once."""
+        known = self._ledger.runs.last_due("job")
+        now = self._moment()
+        for job in self._book.all():
+            since = datetime.fromtimestamp(known[job.id], UTC) if job.id in known else created(job, now)
+            found = schedule.due(job, since, now, self._zone(job)) if job.enabled and since else None
+            if found:
+                self._due(job, found.moment, found.missed)
+
+    def tick(self) -> None:
+        """Queue what has become due since the last tick."""
+        self._timetable.update(self._book.all())
+        for job, moment, missed in self._timetable.due(self._moment()):
+            try:
+                self._due(job, moment, missed)
+            except DuctorError as error:  # the user's file cannot be changed just now; the row in the ledger counts
+                log.warning("job not marked as done job=%s reason=%s", job.id, error)
+
+    def run_now(self, job: Job) -> int:
+        """Queue a job because a person asked for it; the number of its run. Quiet hours do not count."""
+        moment = self._moment()
+        return self._queue(job, moment, f"job:{job.id}:{NOW}:{moment.isoformat()}")
+
+    def next_run(self, job: Job) -> datetime | None:
+        """The next moment of a job, in its own time zone; None when it will not run."""
+        zone = self._zone(job)
+        found = schedule.next_run(job, self._moment(), zone) if job.enabled else None
+        return found.astimezone(zone) if found else None
+
+    def _due(self, job: Job, moment: datetime, missed: int) -> None:
+        late = self._now() - moment.timestamp() > LATE
+        key = f"job:{job.id}:{moment.astimezone(UTC).isoformat(timespec='minutes')}"
+        if missed or late:
+            log.info("job missed job=%s runs=%d", job.id, missed + late)
+        if reason := self._skipped(job, moment, late=late):
+            self._ledger.runs.add(Run(key, "job", job.id, job.title, order(job, self._settings).pack(), moment.timestamp(), reason))
+            return
+        self._queue(job, moment, key)
+        if job.at:
+            self._done_with(job)
+
+    def _skipped(self, job: Job, moment: datetime, *, late: bool) -> str:
+        """The status of a run that is not to be, "" when it is."""
+        if job.at:
+            return ""
+        if late and job.missed != "once":
+            return "skipped:missed"
+        quiet = schedule.quiet_hours(job, self._settings)
+        if quiet and schedule.quiet(*quiet, moment.astimezone(self._zone(job))):
+            return "skipped:quiet_hours"
+        return "skipped:still_running" if job.id in self._ledger.runs.open("job") else ""
+
+    def _queue(self, job: Job, moment: datetime, key: str) -> int:
+        wanted = order(job, self._settings)
+        first = wanted.places[0]
+        run = Run(key, "job", job.id, job.title, wanted.pack(), moment.timestamp())
+        if job.message and not job.ask:
+            said = Run(key, "job", job.id, job.title, run.task, run.due, "success", job.message)
+            number, _ = self._ledger.runs.add(said, replies=[Reply(chat, f"⏰ {job.message}") for chat in wanted.places])
+            return number
+        if job.ask:
+            item = Incoming(key, first, job.message, kind="wake", sent_at=self._now())
+        else:
+            item = Incoming(key, first, job.agent_instruction, kind="task", task=job.queue, sent_at=self._now())
+        number, stored = self._ledger.runs.add(run, [item])
+        for one in stored:
+            log.info("job queued job=%s run=%d", job.id, number)
+            self._released.put(one)
+        return number
+
+    def _done_with(self, job: Job) -> None:
+        """A job that is due only once: a reminder goes, another one is kept, disabled, with its result."""
+        if job.message:
+            self._book.remove(job.id)
+        else:
+            self._book.edit(job.id, {"enabled": False})
+
+    def _zone(self, job: Job) -> ZoneInfo:
+        return schedule.zone(job, self._settings)
+
+    def _moment(self) -> datetime:
+        return datetime.fromtimestamp(self._now(), UTC)
+
+
+def order(task: Task, settings: Settings) -> Order:
+    """How a job or hook is to be run, fixed now. Without a chat of its own it reports to every allowed user."""
+    chats = (task.chat,) if task.chat else tuple(map(Chat, settings.allowed_user_ids))
+    return Order(
+        folder=task.task_folder, provider=task.provider, model=task.model, effort=task.reasoning_effort, parameters=task.cli_parameters,
+        chats=tuple(chat.lane for chat in chats), silent_when=task.silent_when, into_session=task.into_session,
+    )
+
+
+def created(job: Job, now: datetime) -> datetime | None:
+    """Since when a job that never ran can be due; None when its file does not say so."""
+    try:
+        moment = datetime.fromisoformat(job.created_at)
+    except ValueError:
+        return datetime.fromtimestamp(0, UTC) if job.at else None
+    return min(moment if moment.tzinfo else moment.replace(tzinfo=UTC), now)
