@@ -214,7 +214,10 @@ class _Work:
     def place_shim(self, text: bytes, *, installed: str) -> str:
         """Put the command `ductor` on the agents' path: the digest of what was written there last."""
         path = self._paths.tools_bin / "ductor"
-        if not self._is_ours(path.parent) or (not isfile(path) and self._is_in_the_way(path)) or islink(path):
+        if not self._is_ours(path.parent):
+            self.skip(path, "behind a link or not a folder, agents will not find the command ductor")
+            return installed
+        if islink(path) or (not isfile(path) and self._is_in_the_way(path)):
             return installed
         with self.attempt(path):
             old = path.read_bytes() if exists(path) else text
