@@ -6,6 +6,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from ductor_lib import config
@@ -67,8 +68,10 @@ class HookIntake:
         return "skipped:quiet_hours" if quiet and schedule.quiet(*quiet, datetime.fromtimestamp(now, self._zone)) else ""
 
     def _refuse(self, hook: Hook, run: Run, status: str) -> int:
-        """It is reported at once, except what its own guards hold back."""
-        text = f"⚠️ The webhook “{hook.title}” was called, but cannot run: {status}. `ductor webhook show {hook.id}` says how it is set up."
-        replies = [Reply(chat, text) for chat in run.order.places] if status.startswith("error:") else []
-        number, _ = self._ledger.runs.add(Run(run.key, run.source, run.name, run.title, run.task, run.due, status), replies=replies)
+        """Whoever waits for the result hears at once that there is none; without a sound where the hook's own guard decided so."""
+        skipped = status.startswith("skipped:")
+        what = f"was not run ({status})" if skipped else f"cannot run: {status}. `ductor webhook show {hook.id}` says how it is set up"
+        text = f"{'🌙' if skipped else '⚠️'} The webhook “{hook.title}” was called and {what}."
+        replies = [Reply(chat, text, silent=skipped) for chat in run.order.places]
+        number, _ = self._ledger.runs.add(replace(run, status=status), replies=replies)
         return number
