@@ -32,8 +32,8 @@ def decode(data: bytes, encoding: str) -> str | None:
 
     Raises LookupError for a name that is no text encoding.
     """
-    b"".decode(encoding)  # refuses what encodes no text, such as "base64"
     try:
+        b" ".decode(encoding, "replace")  # refuses what encodes no text, such as "base64"
         return codecs.getincrementaldecoder(encoding)().decode(data)
     except UnicodeError:
         return None

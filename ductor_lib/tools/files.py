@@ -71,7 +71,7 @@ def open_file(path: Path) -> BinaryIO:
     try:
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
-        if path.is_dir():  # Windows opens no folders
+        if os.path.isdir(path):  # Windows opens no folders
             raise _is_folder(path) from None
         raise refused(path, error) from None
     mode = os.fstat(file).st_mode

@@ -44,11 +44,11 @@ def read_docx(path: Path, file: BinaryIO) -> Iterator[str | Note]:
     with zipfile.ZipFile(file) as archive:
         _check(path, archive)
         names = archive.namelist()
-        levels = _heading_levels(archive.read("word/styles.xml")) if "word/styles.xml" in names else {}
+        beginnings = _beginnings(archive.read("word/styles.xml")) if "word/styles.xml" in names else {}
         found = False
         for heading, pattern in DOCX_PARTS:
             for name in sorted(filter(re.compile(pattern).fullmatch, names)):
-                lines = [line for line in _paragraphs(archive.read(name), levels) if line.strip()]
+                lines = [line for line in _paragraphs(archive.read(name), beginnings) if line.strip()]
                 found = found or bool(lines)
                 yield from ([f"--- {heading} ---"] if heading and lines else [])
                 yield from lines
@@ -99,18 +99,19 @@ def _check(path: Path, archive: zipfile.ZipFile) -> None:
                 before = chunk[-OVERLAP:]
 
 
-def _heading_levels(styles: bytes) -> dict[str, int]:
-    """Which style is a heading of which level. Ids are translated ("berschrift1"), names never ("heading 1")."""
-    levels = {}
+def _beginnings(styles: bytes) -> dict[str, str]:
+    """What a paragraph of a style begins with: "## ", "- ". Ids are translated ("berschrift2"), names never ("heading 2")."""
+    found = {}
     for style in ElementTree.fromstring(styles):
-        words = {_name(each): each for each in style}
-        name = _value(words["name"]) if "name" in words else ""
-        if found := re.fullmatch(r"heading ([1-6])", name.lower()):
-            levels[next((value for key, value in style.items() if key.endswith("styleId")), "")] = int(found[1])
-    return levels
+        parts = {_name(part): part for part in style.iter()}
+        heading = re.fullmatch(r"heading ([1-6])", _value(parts["name"]).lower()) if "name" in parts else None
+        if heading or "numPr" in parts:
+            key = next((value for key, value in style.items() if key.endswith("styleId")), "")
+            found[key] = f"{'#' * int(heading[1])} " if heading else "- "
+    return found
 
 
-def _paragraphs(data: bytes, levels: dict[str, int]) -> Iterator[str]:
+def _paragraphs(data: bytes, beginnings: dict[str, str]) -> Iterator[str]:
     """The lines of one part. Paragraphs may hold text boxes with paragraphs, and cells may hold tables: hence the stacks."""
     paragraphs: list[list[str]] = []
     cells: list[list[str]] = []
@@ -133,8 +134,7 @@ def _paragraphs(data: bytes, levels: dict[str, int]) -> Iterator[str]:
         elif name in SIGNS and paragraphs:
             paragraphs[-1].append(SIGNS[name])
         elif name == "pStyle" and paragraphs:
-            level = levels.get(_value(element))
-            paragraphs[-1] += [f"{'#' * level} "] if level else []
+            paragraphs[-1] += filter(None, [beginnings.get(_value(element))])
         elif name == "numPr" and paragraphs and not paragraphs[-1]:
             paragraphs[-1].append("- ")
         elif name == "p":

@@ -68,10 +68,15 @@ def read(path: Path, file: BinaryIO, ranges: PageRanges) -> Iterator[str | Note]
         if reader.is_encrypted and not reader.decrypt(""):  # many may be read by everybody, and only not be changed
             raise _protected(path)
         return _pages(path, [*reader.pages], ranges)
-    except DependencyError:
+    except DuctorError:
+        raise
+    except Exception as error:  # a damaged file makes it raise anything, and pdftotext copes with more
         if shutil.which("pdftotext"):
             return _by_pdftotext(path, ranges)
-        raise DuctorError(f"{path}: this PDF is encrypted, which needs one more package. Install it: `{pip_install(PACKAGE)}`.") from None
+        if isinstance(error, DependencyError):
+            needed = f"this PDF is encrypted, which needs one more package. Install it: `{pip_install(PACKAGE)}`."
+            raise DuctorError(f"{path}: {needed}") from None
+        raise
 
 
 def _pages(path: Path, pages: Sequence[Page], ranges: PageRanges) -> Iterator[str | Note]:
