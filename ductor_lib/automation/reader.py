@@ -21,7 +21,7 @@ from ductor_lib.loop import Loop
 CONNECTIONS = 256  # that are read at the same time
 HELD_BYTES = 64_000_000  # of what they have sent so far, together
 LEAVING = 2.0  # seconds for a client to read its refusal; closed at once, the unread rest of its request would destroy it
-TICK = 0.5  # seconds; how late a stop or a deadline may be seen
+GRACE = 2.0  # seconds for the step under way at the stop
 RECEIVE = 65_536  # bytes
 ACCEPTS = 64  # connections in one step, so that those who have one are served as well
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -71,6 +71,8 @@ class Reader:
         self._held = 0
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
+        self._alarm, self._bell = socket.socketpair()  # wakes the thread at the stop
+        self._selector.register(self._bell, selectors.EVENT_READ)
         self._loop = Loop("webhook", self._step)
 
     def start(self) -> None:
@@ -78,15 +80,17 @@ class Reader:
 
     def stop(self) -> None:
         """Accept and read no more; requests that are not whole are dropped. Waits for the step under way, 2 s at most."""
-        self._loop.stop(grace=4 * TICK)
+        self._loop.stop()
+        with suppress(OSError):  # stopped before
+            self._alarm.send(b"!")
+        self._loop.stop(grace=GRACE)
         self._selector.close()
-        self._listener.close()
-        for connection in (*self._open, *self._leaving):
-            connection.close()
+        for closing in (self._listener, self._alarm, self._bell, *self._open, *self._leaving):
+            closing.close()
 
     def _step(self) -> None:
         ends = [_oldest(known).until for known in (self._open, self._leaving) if known]
-        for key, _ in self._selector.select(max(0.0, min([TICK, *(end - self._now() for end in ends)]))):
+        for key, _ in self._selector.select(max(0.0, min(ends) - self._now()) if ends else None):
             if key.fileobj is self._listener:
                 self._accept()
             elif connection := self._open.get(key.data):
