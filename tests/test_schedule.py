@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -81,6 +82,18 @@ def test_a_schedule_on_a_day_when_clocks_are_changed(name: str, schedule: str, a
     coming = [shown(moment, there) for moment in islice(runs(schedule, start, there), expected.count("·") + 1)]
 
     assert " · ".join(coming) == expected
+
+
+def test_the_table_of_the_page_is_what_happens() -> None:
+    page = (Path(__file__).parent.parent / "docs/modules/cron.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- clocks -->\n")[2].partition("<!-- end -->")[0].splitlines()[2:]
+
+    for schedule, name, after, documented in ([cell.strip(" `") for cell in line.strip("|").split("|")] for line in table):
+        there = ZoneInfo(name)
+        start = datetime.fromisoformat(after).replace(tzinfo=there)
+        assert documented == ", ".join(shown(moment, there) for moment in islice(runs(schedule, start, there), documented.count(",") + 1))
+
+    assert len(table) == 10
 
 
 @pytest.mark.parametrize(
