@@ -28,6 +28,7 @@ from ductor_lib.messages import Button, Chat, Reply
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.security import FileAccess
 from ductor_lib.storage import JsonFile
+from tests.fakes import Bot
 
 HOME = Chat(42)
 NO_GROUPS = Groups([], JsonFile(Path("no-such-state.json")))
@@ -537,3 +538,30 @@ def test_no_thread_of_an_upload_is_left_behind(telegram: LoopbackTelegram, ledge
         if thread.name.startswith("uploader-"):
             thread.join(SOON)
             assert not thread.is_alive()
+
+
+# ── the whole bot ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_agent_hands_over_a_file_and_buttons_that_say_something(tmp_path: Path) -> None:
+    (tmp_path / "report.txt").write_text("all is well")
+    with Bot(tmp_path) as bot:
+        bot.say(f"<file:{tmp_path}/report.txt>\n\n[button:Tell me more]")  # the scripted agent repeats what it hears
+        answer = bot.wait_for("You wrote:")
+
+        bot.telegram.press(answer.id, "Tell me more")
+        bot.wait_for("You wrote:\n\nTell me more")
+        bot.settle()
+
+        assert "<file:" not in answer.text
+        assert "[button:" not in answer.text
+        assert "[report.txt]" in shown(bot.telegram)
+        assert bot.prompts()[1] == "Tell me more"
+
+
+def test_the_agent_cannot_send_the_settings(tmp_path: Path) -> None:
+    with Bot(tmp_path) as bot:
+        bot.say(f"<file:{bot.paths.ledger}>")
+        bot.wait_for("📎 ledger.db was not sent: it belongs to ductor itself")
+
+        assert uploads(bot.telegram) == 0
