@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from ductor_lib.automation.admission import FAILED_LOGINS
 from ductor_lib.automation.definitions import Hook
 from ductor_lib.automation.exchange import Answer, Head, parse
-from ductor_lib.automation.reader import CONNECTIONS
+from ductor_lib.automation.reader import CONNECTIONS, HELD_BYTES
 from ductor_lib.automation.signatures import mistakes
 from ductor_lib.automation.validation import read_hook
 from ductor_lib.automation.webhook import WORKERS, WebhookServer, check_binding
@@ -471,6 +471,18 @@ def test_when_too_many_wait_the_one_that_waited_longest_goes() -> None:
         assert heard(waiting[-1]).status == 202
 
 
+def test_what_is_held_of_unfinished_requests_is_bounded() -> None:
+    with serving() as site:
+        unfinished = [site.connect() for _ in range(HELD_BYTES // 262_000 + 2)]
+        for connection in unfinished:
+            with suppress(ConnectionError):
+                connection.sendall(request(body=b"x" * 262_144)[:-100])
+
+        assert site.post().status == 202
+        with suppress(ConnectionResetError):
+            assert unfinished[0].recv(10) == b""
+
+
 def test_a_client_that_has_gone_disturbs_nobody(site: Site) -> None:
     for data in (request(), request()[:30], b"nonsense\r\n", request(token="x")):
         connection = site.connect()
@@ -573,6 +585,10 @@ def test_when_all_work_and_enough_wait_the_next_is_told_to_come_again() -> None:
 
 
 def test_the_stop_answers_what_was_taken_and_frees_the_port() -> None:
+    def running() -> int:
+        return len([thread for thread in threading.enumerate() if thread.name.startswith("webhook")])
+
+    before = running()
     store = Slow(DEPLOY)
     with serving(store=store) as site:
         under_way, idle = site.connect(), site.connect()
@@ -586,7 +602,7 @@ def test_the_stop_answers_what_was_taken_and_frees_the_port() -> None:
         stopping.join(SOON)
 
         assert heard(under_way).status == 202
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("webhook") and thread in site.server._workers]
+        assert running() == before
         with pytest.raises(ConnectionRefusedError):
             site.connect()
         socket.create_server(("127.0.0.1", site.server.port)).close()

@@ -108,6 +108,8 @@ class Reader:
                 accepted, address = self._listener.accept()
             except BlockingIOError:
                 return
+            except ConnectionError:  # it has gone again
+                continue
             except OSError:  # out of file descriptors
                 if not self._open:
                     raise
