@@ -357,9 +357,17 @@ def test_people_find_a_job_by_what_only_one_has(path: Path, words: str, id: str 
     for name, title in (("report", "Weekly"), ("report-3f9a", "Morning"), ("report-1111", "Morning news")):
         book.add(replace(NEW, id=name, title=title))
 
-    found = book.find(words)
+    found = book.match(words)
 
     assert (found.id if found else None) == id
+
+
+def test_a_program_that_asks_for_a_job_that_is_gone_gets_no_other(path: Path) -> None:
+    book = JobBook(path)
+    book.add(replace(NEW, id="report-3f9a"))
+
+    assert book.find("report") is None
+    assert book.find("report-3f9a") == book.all()[0]
 
 
 def test_a_hook_is_found_by_strangers_only_by_its_whole_id(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class Book(Generic[T]):
         return self._items
 
     def find(self, id: str) -> T | None:
-        """The one with exactly this id. From memory, waits for nobody."""
+        """The one with exactly this id: for programs, since a job that is gone must not become another. Waits for nobody."""
         return next((item for item in self._items if item.id == id), None)
 
     def match(self, words: str) -> T | None:
@@ -217,13 +217,9 @@ class JobBook(Book[Job]):
     def __init__(self, path: Path, *, now: Callable[[], datetime] = _now) -> None:
         super().__init__(path, "jobs", Job, read_job, now=now)
 
-    def find(self, id: str) -> Job | None:
-        """The job that a person or an agent means, see `match`."""
-        return self.match(id)
-
 
 class HookBook(Book[Hook]):
-    """The hooks of `webhooks.json`. `find` is exact, since strangers ask it; `match` is for the owner."""
+    """The hooks of `webhooks.json`. Strangers are answered by `find` only."""
 
     def __init__(self, path: Path, *, now: Callable[[], datetime] = _now) -> None:
         super().__init__(path, "hooks", Hook, read_hook, now=now)
