@@ -267,7 +267,8 @@ def test_a_word_document_is_read_with_headings_lists_and_tables(tmp_path: Path, 
         '<w:style w:styleId="Liste"><w:name w:val="List Bullet"/><w:pPr><w:numPr/></w:pPr></w:style><w:style w:styleId="x"/>'
     )
     body = (
-        p("Plan", '<w:pStyle w:val="berschrift2"/><w:numPr/>') + p("first", "<w:numPr/>") + p("next", '<w:pStyle w:val="Liste"/>') + p("Grüße &amp; Küsse")
+        p("Plan", '<w:pStyle w:val="berschrift2"/><w:numPr/>') + p("first", "<w:numPr/>") + p("next", '<w:pStyle w:val="Liste"/>')
+        + p("Grüße &amp; Küsse")
         + f"<w:tbl>{row(p('a'), p('b') + p('c'))}{row(p('d'), '<w:tbl>' + row(p('e'), p('f')) + '</w:tbl>' + p(''))}</w:tbl>"
     )  # fmt: skip
 

@@ -74,8 +74,9 @@ def transcribe(path: Path, *, timeout: float = TIMEOUT, environ: Mapping[str, st
     if kind.group not in ("sound", "video", "data"):  # data: a sound of a kind not known here, perhaps
         raise DuctorError(f"{path}: {kind}, not a sound or a video. `ductor tool file-info {shlex.quote(str(path))}` says more.")
     file = Path(os.path.abspath(path))  # never taken for an option
-    if command := environ.get(COMMAND, "").strip():
-        return Transcript(str(path), programs.run(_configured(command, file), timeout=timeout).strip(), _configured(command, file)[0])
+    if setting := environ.get(COMMAND, "").strip():
+        command = _configured(setting, file)
+        return Transcript(str(path), programs.run(command, timeout=timeout).strip(), Path(command[0]).name)
     if program := shutil.which("whisper"):
         return Transcript(str(path), _whisper(program, file, timeout), "whisper")
     if importlib.util.find_spec("faster_whisper"):
@@ -115,12 +116,12 @@ def video(path: Path, *, frames: int = 0, folder: Path | None = None) -> Video:
     return replace(facts, frames=tuple(_frames(source, facts.duration, frames, folder=target, stem=path.stem)))
 
 
-def _configured(command: str, file: Path) -> list[str]:
+def _configured(setting: str, file: Path) -> list[str]:
     try:
-        words = shlex.split(command)
+        words = shlex.split(setting)
     except ValueError as error:
         raise DuctorError(f"{COMMAND} cannot be understood ({error}). Set it to a command such as `mytool {{file}}`.") from None
-    if not words:
+    if not words[0]:
         raise DuctorError(f"{COMMAND} names no program. Set it to a command such as `mytool {{file}}`.")
     filled = [word.replace("{file}", str(file)) for word in words]
     return filled if filled != words else [*words, str(file)]
