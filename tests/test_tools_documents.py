@@ -176,6 +176,14 @@ def test_noise_behind_the_mark_of_a_pdf_is_a_sentence(tmp_path_factory: pytest.T
         read_document(path)
 
 
+def test_a_huge_pdf_that_was_never_finished_is_refused_at_once(tmp_path: Path) -> None:
+    path = file(tmp_path, "half.pdf", pdf("Dear Sir"))
+    os.truncate(path, 1_000_000_000)
+
+    with pytest.raises(DuctorError, match=r"not finished \(its end is missing\)"):
+        read_document(path)
+
+
 def test_without_a_reader_of_pdf_both_ways_to_get_one_are_named(tmp_path: Path) -> None:
     path = file(tmp_path, "letter.pdf", pdf("Dear Sir"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import hashlib
 import os
 import struct
@@ -71,7 +72,7 @@ def zipped(path: Path, *names: str) -> Path:
         (b"ID3\4\0", "sound (mp3)"), (b"\xff\xfb\x90\0", "sound (mp3)"), (b"RIFF\0\0\0\0WAVEfmt ", "sound (wav)"),
         (b"RIFF\0\0\0\0AVI LIST", "video (avi)"), (b"\x1a\x45\xdf\xa3....webm", "video (webm)"), (b"\x1a\x45\xdf\xa3\0", "video (mkv)"),
         ((b"G" + bytes(187)) * 3, "video (ts)"), (b"%PDF-1.7\n%", "document (pdf)"), (b"{\\rtf1 x}", "document (rtf)"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "document (ole)"), (b"\x1f\x8b\x08\0", "archive (gz)"), (b"PK\3\4 no end", "archive (zip)"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "document (ole)"), (bz2.compress(b"x"), "archive (bz2)"), (b"PK\3\4 no end", "archive (zip)"),
         (b"\x7fELF\2\1\1\0", "data (elf)"), (b"SQLite format 3\0", "data (sqlite)"), (bytes(range(256)), "data"), (b"", "empty"),
         (b"plain words", "text (jpg)"), ("Grüße".encode("utf-16"), "text (jpg)"),
     ],
@@ -80,6 +81,11 @@ def test_the_kind_is_told_by_the_content_whatever_the_name_says(tmp_path: Path, 
     path = file(tmp_path, "lies.jpg", content)
 
     assert str(file_kind(path)) == kind
+
+
+@pytest.mark.parametrize("words", ["caffeine", "ID3 tags", "BZh is how", "The ftyp box", "Various AIFF files", "In RIFF:WAVE", "BM 2026"])
+def test_a_text_that_begins_like_something_else_is_a_text(tmp_path: Path, words: str) -> None:
+    assert str(file_kind(file(tmp_path, "notes.md", words.encode()))) == "text (md)"
 
 
 @pytest.mark.parametrize(

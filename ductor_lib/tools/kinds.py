@@ -27,7 +27,7 @@ class Kind:
         return f"{self.group} ({self.format})" if self.format else self.group
 
 
-# Where, which bytes, what. The first row that fits wins.
+# Where, which bytes, what. The first row that fits wins. Enough bytes that no text begins so by chance.
 MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", Kind("image", "png")),
     (0, b"\xff\xd8\xff", Kind("image", "jpeg")),
@@ -40,7 +40,9 @@ MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"%PDF-", Kind("document", "pdf")),
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Kind("document", "ole")),
     (0, b"{\\rtf", Kind("document", "rtf")),
-    (0, b"ID3", Kind("sound", "mp3")),
+    (0, b"ID3\2", Kind("sound", "mp3")),
+    (0, b"ID3\3", Kind("sound", "mp3")),
+    (0, b"ID3\4", Kind("sound", "mp3")),
     (0, b"\xff\xfb", Kind("sound", "mp3")),
     (0, b"\xff\xf3", Kind("sound", "mp3")),
     (0, b"\xff\xf2", Kind("sound", "mp3")),
@@ -48,7 +50,7 @@ MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\xff\xf9", Kind("sound", "aac")),
     (0, b"fLaC", Kind("sound", "flac")),
     (0, b"#!AMR", Kind("sound", "amr")),
-    (0, b"caff", Kind("sound", "caf")),
+    (0, b"caff\0", Kind("sound", "caf")),
     (8, b"WAVE", Kind("sound", "wav")),
     (8, b"AIFF", Kind("sound", "aiff")),
     (8, b"AVI ", Kind("video", "avi")),
@@ -57,7 +59,7 @@ MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\0\0\1\xb3", Kind("video", "mpg")),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Kind("video", "wmv")),
     (0, b"\x1f\x8b", Kind("archive", "gz")),
-    (0, b"BZh", Kind("archive", "bz2")),
+    (4, b"1AY&SY", Kind("archive", "bz2")),
     (0, b"\xfd7zXZ\0", Kind("archive", "xz")),
     (0, b"\x28\xb5\x2f\xfd", Kind("archive", "zst")),
     (0, b"7z\xbc\xaf\x27\x1c", Kind("archive", "7z")),
@@ -67,7 +69,7 @@ MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\x7fELF", Kind("data", "elf")),
     (0, b"\xcf\xfa\xed\xfe", Kind("data", "mach-o")),
 )
-RIFF = {"webp", "wav", "avi"}  # their word stands inside a RIFF file
+INSIDE = {"webp": b"RIFF", "wav": b"RIFF", "avi": b"RIFF", "aiff": b"FORM"}  # how a file begins that has their word at 8
 BRANDS = {  # ISO 14496-12: the brand after "ftyp"; what is not here is a video
     b"heic": Kind("image", "heic"), b"heix": Kind("image", "heic"), b"mif1": Kind("image", "heic"), b"avif": Kind("image", "avif"),
     b"M4A ": Kind("sound", "m4a"), b"M4B ": Kind("sound", "m4a"), b"qt  ": Kind("video", "mov"),
@@ -96,7 +98,7 @@ def _kind(head: bytes, file: BinaryIO, suffix: str) -> Kind:
         return Kind("empty")
     if head.startswith(b"PK\3\4"):
         return _zip(file)
-    if head[4:8] == b"ftyp":
+    if head[4:8] == b"ftyp" and head.startswith(b"\0\0"):  # the box is small
         return BRANDS.get(head[8:12], Kind("video", "mp4"))
     if head.startswith(b"OggS"):
         return Kind("video", "ogv") if b"\x80theora" in head[:512] else Kind("sound", "ogg")
@@ -105,7 +107,7 @@ def _kind(head: bytes, file: BinaryIO, suffix: str) -> Kind:
     if head[0] == 0x47 and head[188:189] == b"G" and head[376:377] == b"G":  # packets of 188 bytes
         return Kind("video", "ts")
     for offset, magic, found in MAGIC:
-        if head.startswith(magic, offset) and (found.format not in RIFF or head.startswith(b"RIFF")):
+        if head.startswith(magic, offset) and head.startswith(INSIDE.get(found.format, b"")):
             return found
     if head.startswith(b"BM") and len(head) > 18 and not any(head[6:10]):
         return Kind("image", "bmp")

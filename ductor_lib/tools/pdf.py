@@ -17,6 +17,7 @@ from ductor_lib.tools import programs
 from ductor_lib.tools.faults import Note, Unusable, how_to_get, pip_install
 
 PACKAGE = "pypdf[crypto]"
+TAIL = 65_536  # bytes; ISO 32000 wants the mark at the very end, some programs write behind it
 SECONDS = 120.0  # for pdftotext
 
 PageRanges = tuple[tuple[int, int | None], ...]
@@ -64,6 +65,8 @@ def read(path: Path, file: BinaryIO, ranges: PageRanges) -> Iterator[str | Note]
         ) from None
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it tells stderr about every oddity that it copes with
     try:
+        if not _has_end(file):
+            raise EOFError("its end is missing")
         reader = pypdf.PdfReader(file)
         if reader.is_encrypted and not reader.decrypt(""):  # many may be read by everybody, and only not be changed
             raise _protected(path)
@@ -77,6 +80,12 @@ def read(path: Path, file: BinaryIO, ranges: PageRanges) -> Iterator[str | Note]
             needed = f"this PDF is encrypted, which needs one more package. Install it: `{pip_install(PACKAGE)}`."
             raise DuctorError(f"{path}: {needed}") from None
         raise
+
+
+def _has_end(file: BinaryIO) -> bool:
+    """Whether the mark is where it must be; pypdf would look for it byte by byte, a minute for a gigabyte."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+    return b"%%EOF" in file.read()
 
 
 def _pages(path: Path, pages: Sequence[Page], ranges: PageRanges) -> Iterator[str | Note]:
