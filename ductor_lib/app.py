@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import queue
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 
+import ductor_lib
 from ductor_lib import config
 from ductor_lib.automation.unattended import Unattended
 from ductor_lib.bot.board import Board
@@ -37,6 +41,7 @@ from ductor_lib.cli.transcripts import Transcripts
 from ductor_lib.commands.desk import Desk
 from ductor_lib.commands.table import bind, menu
 from ductor_lib.config import Settings
+from ductor_lib.infra.requests import Requests
 from ductor_lib.loop import Loop
 from ductor_lib.messages import Chat, Incoming, Reply
 from ductor_lib.orchestrator.choices import Choices
@@ -46,12 +51,14 @@ from ductor_lib.orchestrator.limits import Limits
 from ductor_lib.orchestrator.plans import Plans
 from ductor_lib.orchestrator.recovery import recover
 from ductor_lib.orchestrator.router import Router
+from ductor_lib.orchestrator.sending import send
 from ductor_lib.orchestrator.turns import Turns
 from ductor_lib.paths import Paths
 from ductor_lib.ports import Agent
 from ductor_lib.security import FileAccess
 from ductor_lib.session import Freshness, Sessions
 from ductor_lib.storage import JsonFile
+from ductor_lib.workspace.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +67,9 @@ FLUSH_GRACE = 5.0  # seconds for the last replies to leave
 HOUSEKEEPING = 30.0  # seconds between two looks at idle agents
 MODELS_WAIT = 10.0  # seconds for Codex to list its models
 PURGE_EVERY = 3600.0  # seconds
+REQUESTS_EVERY = 0.2  # seconds between two looks into the request folder
+ENTRY = Path(ductor_lib.__file__).parent.parent / "ductor.py"
+START = (sys.executable, str(ENTRY)) if ENTRY.exists() else (sys.executable, "-m", "ductor_lib.main")  # how this program is started
 OWN_TURN_WAIT = 1.0  # seconds; how long the watcher of own turns takes to notice the end
 
 
@@ -111,6 +121,7 @@ class App:
         self._claude_models = ClaudeModels(command, home=paths.home, run=run, variables=variables)
         catalogue = Catalogue(self._claude_models, self._models)
         choices = Choices(settings, sessions, self._state_file, catalogue, self._sign_ins)
+        self._upkeep = Upkeep(paths, self._state_file, environment=variables, command=START, signed_in=self._sign_ins.signed_in)
         board = Board(StreamViews(self.sender, settings.streaming), self.sender, self.ledger)
         mode = permission_mode(settings, environment)
         limits = Limits(settings, self.ledger, self._state_file)
@@ -125,8 +136,10 @@ class App:
         self._turns, self._released = turns, released
         router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns, self._unattended, board)
         self.dispatch = Dispatch(self.ledger, router, board, released, fresh_seconds=settings.inbox.fresh_minutes * 60.0)
-        access = Access(frozenset(settings.allowed_user_ids), groups, settings.allowed_user_ids[0])
-        self._poller = Poller(self._client, self.ledger, self.sender, self.dispatch, access, groups, self._ending)
+        access = FileAccess.of(settings, paths)
+        self._requests = Requests(paths.requests, {"send": functools.partial(send, self.ledger, settings, groups, access)})
+        heard = Access(frozenset(settings.allowed_user_ids), groups, settings.allowed_user_ids[0])
+        self._poller = Poller(self._client, self.ledger, self.sender, self.dispatch, heard, groups, self._ending)
 
     def __enter__(self) -> App:
         with self._stack as stack:
@@ -139,6 +152,7 @@ class App:
         if ended:
             log.warning("agents of the last run ended processes=%d", ended)
         stack.callback(self.ledger.close)
+        self._upkeep.prepare()
         waiting = recover(self.ledger)
         self._report_damage()
         self.sender.start()
@@ -152,7 +166,11 @@ class App:
         stack.callback(self._unattended.close)
         for item in waiting:
             self.dispatch.put(item)
-        for loop in (Loop("own turns", self._take_own_turn), Loop("housekeeping", self._housekeep)):
+        self._upkeep.start()
+        stack.callback(self._upkeep.stop)
+        for loop in (
+            Loop("own turns", self._take_own_turn), Loop("housekeeping", self._housekeep), Loop("requests", self._serve_requests)
+        ):
             loop.start()
             stack.callback(loop.stop)
         self._poller.start()
@@ -189,6 +207,11 @@ class App:
             raise
         for one in stored:
             self._released.put(one)
+
+    def _serve_requests(self) -> None:
+        """What programs on this machine ask for."""
+        if not self._requests.step():
+            self._stopping.wait(REQUESTS_EVERY)
 
     def _list_codex_models(self) -> Mapping[str, object]:
         return self.codex.ask("model/list", {}, timeout=MODELS_WAIT)

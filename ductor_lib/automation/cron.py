@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sqlite3
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -50,16 +51,13 @@ class Cron:
             since = datetime.fromtimestamp(known[job.id], UTC) if job.id in known else created(job, now)
             found = schedule.due(job, since, now, self._zone(job)) if job.enabled and since else None
             if found:
-                self._due(job, found.moment, found.missed)
+                self._take(job, found.moment, found.missed)
 
     def tick(self) -> None:
         """Queue what has become due since the last tick."""
         self._timetable.update(self._book.all())
         for job, moment, missed in self._timetable.due(self._moment()):
-            try:
-                self._due(job, moment, missed)
-            except DuctorError as error:  # the user's file cannot be changed just now; the row in the ledger counts
-                log.warning("job not marked as done job=%s reason=%s", job.id, error)
+            self._take(job, moment, missed)
 
     def run_now(self, job: Job) -> int:
         """Queue a job because a person asked for it; the number of its run. Quiet hours do not count."""
@@ -71,6 +69,15 @@ class Cron:
         zone = self._zone(job)
         found = schedule.next_run(job, self._moment(), zone) if job.enabled else None
         return found.astimezone(zone) if found else None
+
+    def _take(self, job: Job, moment: datetime, missed: int) -> None:
+        """Queue one job; what is wrong with it keeps no other from its time."""
+        try:
+            self._due(job, moment, missed)
+        except DuctorError as error:  # the user's file cannot be changed just now; the row in the ledger counts
+            log.warning("job not marked as done job=%s reason=%s", job.id, error)
+        except (sqlite3.Error, OSError) as error:
+            log.error("job not queued job=%s reason=%s", job.id, error)
 
     def _due(self, job: Job, moment: datetime, missed: int) -> None:
         late = self._now() - moment.timestamp() > LATE

@@ -13,8 +13,8 @@ from ductor_lib.automation import schedule
 from ductor_lib.config import Settings
 from ductor_lib.messages import Chat, Incoming
 from ductor_lib.orchestrator.choices import Choices
-from ductor_lib.orchestrator.dispatch import Dispatch
 from ductor_lib.orchestrator.ledger import Ledger
+from ductor_lib.orchestrator.turns import Turns
 from ductor_lib.paths import Paths
 from ductor_lib.session import Sessions
 from ductor_lib.storage import JsonFile
@@ -33,8 +33,8 @@ class Heartbeat:
     """`tick` belongs to the scheduler's thread, the rest to any. `now` is in unix seconds."""
 
     def __init__(
-        self, settings: Settings, paths: Paths, state: JsonFile, sessions: Sessions, choices: Choices, ledger: Ledger, dispatch: Dispatch,
-        released: queue.SimpleQueue[Incoming | None], *, allowed: Callable[[int], bool], now: Callable[[], float] = time.time,
+        self, settings: Settings, paths: Paths, state: JsonFile, sessions: Sessions, choices: Choices, ledger: Ledger, turns: Turns,
+        released: queue.SimpleQueue[Incoming | None], *, allowed: Callable[[Chat], bool], now: Callable[[], float] = time.time,
     ) -> None:
         self._rules = settings.heartbeat
         self._zone = config.timezone(settings)
@@ -43,7 +43,7 @@ class Heartbeat:
         self._sessions = sessions
         self._choices = choices
         self._ledger = ledger
-        self._dispatch = dispatch
+        self._turns = turns
         self._released = released
         self._allowed = allowed
         self._now = now
@@ -53,8 +53,18 @@ class Heartbeat:
 
     def on(self, conversation: str) -> bool:
         """Whether a conversation has heartbeats: what was said there, else the setting."""
+        chosen = self.chosen(conversation)
+        return self._rules.enabled if chosen is None else chosen
+
+    def chosen(self, conversation: str) -> bool | None:
+        """What was said in a conversation; None: nothing, so that the setting counts."""
         chosen = self._choices_of().get(conversation)
-        return chosen if isinstance(chosen, bool) else self._rules.enabled
+        return chosen if isinstance(chosen, bool) else None
+
+    def earliest(self, conversation: str, last_active: float) -> float:
+        """Before when (unix seconds) no heartbeat comes, given the last activity of the session; the quiet time aside."""
+        beaten = self._beaten.get(conversation, self._begun) + self._rules.interval_minutes * 60
+        return max(beaten, last_active + self._rules.cooldown_minutes * 60)
 
     def switch(self, conversation: str, *, on: bool) -> None:
         """Turn the heartbeats of a conversation on or off, also for later runs of the program."""
@@ -76,15 +86,14 @@ class Heartbeat:
                 self._beat(conversation, now)
 
     def _due(self, conversation: str, now: float) -> bool:
-        interval, cooldown = self._rules.interval_minutes * 60, self._rules.cooldown_minutes * 60
-        if now - self._beaten.get(conversation, self._begun) < interval or self._dispatch.busy(conversation):
+        if self._turns.running(conversation) or self._ledger.waiting(conversation):
             return False
         try:
             chat = Chat.of(conversation)
         except ValueError:
             return False
         bucket = self._sessions.continued(conversation, self._choices.of(conversation).provider, self._cwd)
-        return bucket is not None and now - bucket.last_active >= cooldown and self._allowed(chat.id)
+        return bucket is not None and now >= self.earliest(conversation, bucket.last_active) and self._allowed(chat)
 
     def _beat(self, conversation: str, now: float) -> None:
         text = (self._rules.prompt or PROMPT).replace("{token}", self._rules.ack_token)

@@ -37,12 +37,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run at work. `stop` when it shall end; `left` too when that is because the program ends."""
+    """One run at work. `begun` in monotonic seconds, `since` in unix seconds. `stop` when it shall end; `left` too when that is because the program ends."""
 
     item: Incoming
     run: Run
     order: Order
     begun: float
+    since: float = field(default_factory=time.time)
     stop: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
 
@@ -101,6 +102,14 @@ class Unattended:
         for job in found:
             self._end(job)
         return bool(found)
+
+    def end_overdue(self, seconds: float) -> list[str]:
+        """End the runs that began more than `seconds` ago by the clock on the wall; their lanes."""
+        with self._lock:
+            late = [job for job in self._jobs.values() if time.time() - job.since > seconds and not job.stop.is_set()]
+        for job in late:
+            self._end(job)
+        return [job.item.lane for job in late]
 
     def close(self) -> None:
         """The program ends: what runs is ended too, and offered again."""

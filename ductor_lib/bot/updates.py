@@ -33,6 +33,10 @@ class Access:
     groups: Container[int]
     owner: int
 
+    def allows(self, chat: Chat) -> bool:
+        """Whether something may be said there unasked."""
+        return chat.id in (self.users if chat.private else self.groups)
+
 
 def read(update: Raw, me: Me, access: Access, *, now: float) -> Incoming | None:
     """The Incoming that an update stands for, None when it is nothing for the bot.

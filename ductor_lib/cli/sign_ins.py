@@ -42,6 +42,10 @@ class SignIns:
             refused = self._rejected.get(provider) == known
         return replace(known, signed_in=False, method="rejected") if refused and known.signed_in else known
 
+    def signed_in(self) -> frozenset[str]:
+        """The providers that can work. Seconds at the first call."""
+        return frozenset(provider for provider in self._clis if self.state(provider).signed_in)
+
     def refresh(self) -> None:
         """Ask every CLI again. Some seconds; for the housekeeping."""
         for provider in self._clis:

@@ -89,11 +89,6 @@ class Dispatch:
             if item.kind in ("message", "press"):
                 self._work.make_way(item.lane)
 
-    def busy(self, lane: str) -> bool:
-        """Whether something runs or waits in the lane."""
-        with self._lock:
-            return lane in self._lanes
-
     def stop(self, *, grace: float) -> None:
         """Begin nothing more; wait up to `grace` seconds for what runs. What waits is in the ledger."""
         with self._lock:

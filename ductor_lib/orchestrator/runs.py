@@ -16,6 +16,12 @@ from ductor_lib.orchestrator.outbox import Outbox, Outgoing
 
 DETAIL_CHARS = 2_000  # of an answer or an error, kept for the log of a job
 WAITING = ""  # the status of a run that has not ended
+FORGOTTEN = "forgotten "  # begins the facts that count the runs whose rows are gone
+# Rows that may go: old, ended, no item of theirs left that somebody may run again, and not among the latest of their job.
+OLD = (
+    "accepted_at < ? AND status != '' AND id NOT IN (SELECT run FROM inbox) AND id NOT IN (SELECT id FROM"
+    " (SELECT id, ROW_NUMBER() OVER (PARTITION BY source, name ORDER BY id DESC) AS place FROM runs) WHERE place <= ?)"
+)
 STATUSES = {"not_signed_in": "error:not_signed_in", "timeout": "error:timeout", "silent": "error:timeout", "stopped": "error:stopped"}
 
 
@@ -155,8 +161,13 @@ class Runs:
         return {row["name"] for row in self._database.rows("SELECT DISTINCT name FROM runs WHERE source = ? AND status = ''", source)}
 
     def counts(self, source: str) -> dict[str, int]:
-        """How often each job or hook was triggered."""
-        rows = self._database.rows("SELECT name, COUNT(*) AS n FROM runs WHERE source = ? GROUP BY name", source)
+        """How often each job or hook was triggered, those included whose rows are gone."""
+        begin = f"{FORGOTTEN}{source} "
+        rows = self._database.rows(
+            "SELECT name, SUM(n) AS n FROM (SELECT name, COUNT(*) AS n FROM runs WHERE source = ? GROUP BY name UNION ALL"
+            " SELECT substr(name, ?), CAST(value AS INTEGER) FROM facts WHERE substr(name, 1, ?) = ?) GROUP BY name",
+            source, len(begin) + 1, len(begin), begin,
+        )
         return {row["name"]: row["n"] for row in rows}
 
     def last_due(self, source: str) -> dict[str, float]:
@@ -174,6 +185,32 @@ class Runs:
     def reopen(self, cursor: sqlite3.Cursor, item: int) -> None:
         """An item is to run a second time, so its run has not ended."""
         cursor.execute("UPDATE runs SET status = '', ended_at = NULL WHERE id = (SELECT run FROM inbox WHERE id = ?)", (item,))
+
+    def withdraw(self, source: str, name: str) -> int:
+        """Take back what waits of a job or hook and has not begun; how many runs that were."""
+        now, mine = self._now(), "source = ? AND name = ? AND status = ''"
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE inbox SET state = 'dropped', ended_at = ? WHERE state IN ('waiting', 'held', 'limited')"
+                f" AND run IN (SELECT id FROM runs WHERE {mine})", (now, source, name),
+            )  # fmt: skip
+            return cursor.execute(
+                f"UPDATE runs SET status = 'skipped:cancelled', ended_at = ? WHERE {mine}"
+                " AND id NOT IN (SELECT run FROM inbox WHERE state = 'running')", (now, source, name),
+            ).rowcount  # fmt: skip
+
+    def old(self, before: float, keep: int) -> int:
+        """How many rows `purge` would remove."""
+        return int(self._database.rows(f"SELECT COUNT(*) AS n FROM runs WHERE {OLD}", before, keep)[0]["n"])
+
+    def purge(self, before: float, keep: int) -> int:
+        """Forget runs accepted before that moment (unix seconds), but for the latest `keep` of each job or hook; how many."""
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                f"INSERT INTO facts SELECT '{FORGOTTEN}' || source || ' ' || name, COUNT(*) FROM runs WHERE {OLD} GROUP BY source, name"
+                " ON CONFLICT(name) DO UPDATE SET value = value + excluded.value", (before, keep),
+            )  # fmt: skip
+            return cursor.execute(f"DELETE FROM runs WHERE {OLD}", (before, keep)).rowcount
 
     # ── one flush for many ──
 

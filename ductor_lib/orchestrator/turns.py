@@ -45,13 +45,14 @@ NEW_SESSION = "*{cli} no longer knows the earlier conversation, so this is a fre
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The item that a lane works on now. `begun` in monotonic seconds.
+    """The item that a lane works on now. `begun` in monotonic seconds, `since` in unix seconds: it goes on while the machine sleeps.
 
     `stop` is set when it shall end; `left` too, when that is because the program ends, and not what a person wants.
     """
 
     item: Incoming
     begun: float
+    since: float = field(default_factory=time.time)
     stop: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
 
@@ -138,6 +139,12 @@ class Turns:
         running = self.running(lane)
         if running is not None and running.item.kind == "heartbeat":
             self.end_turn(lane, before=sys.maxsize)
+
+    def end_overdue(self, seconds: float) -> list[str]:
+        """End the turns that began more than `seconds` ago by the clock on the wall; their lanes."""
+        with self._lock:
+            late = [lane for lane, running in self._running.items() if time.time() - running.since > seconds]
+        return [lane for lane in late if self.end_turn(lane, before=sys.maxsize)]
 
     def running(self, lane: str) -> Running | None:
         """What the lane works on now."""
