@@ -45,7 +45,7 @@ class Delivery:
         self._shipments = [Shipment(path, files) for path in reply.files]
         self._held = list(outbox.slot(reply.chat, reply.slot)) if reply.slot else []
         self._keyboard = keyboard(reply.buttons, outbox)
-        self.done = outgoing.done  # parts and files that have arrived
+        self._done = outgoing.done  # parts and files that have arrived
         self._messages = list(outgoing.messages)  # those of the text; a file is never edited
         self._pieces: list[Part] = []  # what is left of part number `_done`
         self._doubtful = outgoing.claimed == outgoing.done
@@ -59,14 +59,14 @@ class Delivery:
     @property
     def left(self) -> int:
         """Parts and files that have not arrived."""
-        return len(self._parts) + len(self._shipments) - self.done
+        return len(self._parts) + len(self._shipments) - self._done
 
     def run(self) -> None:
         """Deliver what is left of the text, and close the row unless there are files."""
-        while self.done < len(self._parts):
-            self._pieces = self._pieces or [self._parts[self.done]]
+        while self._done < len(self._parts):
+            self._pieces = self._pieces or [self._parts[self._done]]
             while self._pieces:
-                last = self.done == len(self._parts) - 1 and len(self._pieces) == 1
+                last = self._done == len(self._parts) - 1 and len(self._pieces) == 1
                 if message := self._place(self._keyboard if last else ""):
                     self._messages.append(message)
             self._arrived()
@@ -78,7 +78,7 @@ class Delivery:
         """Deliver the files that are left, and close the row."""
         while self.shipping:
             if not self._pieces:
-                self._upload(self._shipments[self.done - len(self._parts)])
+                self._upload(self._shipments[self._done - len(self._parts)])
             while self._pieces:
                 self._place("")
             self._arrived()
@@ -125,26 +125,26 @@ class Delivery:
 
     def _add(self, send: Callable[[], T]) -> T:
         """Make a new message. Should its outcome stay unknown, the outbox knows that it was tried."""
-        self._outbox.claim(self._outgoing.id, self.done)
+        self._outbox.claim(self._outgoing.id, self._done)
         try:
             added = send()
         except TelegramError as error:
             if isinstance(error, Unreachable) and error.maybe_delivered:
                 self._doubtful = True
             if not self._doubtful:  # it certainly did not arrive: take the claim back
-                self._outbox.delivered(self._outgoing.id, self.done, self._messages)
+                self._outbox.delivered(self._outgoing.id, self._done, self._messages)
             raise
         self._doubtful = False
         return added
 
     def _arrived(self) -> None:
-        self.done += 1
-        self._outbox.delivered(self._outgoing.id, self.done, self._messages)
+        self._done += 1
+        self._outbox.delivered(self._outgoing.id, self._done, self._messages)
 
     def _mend(self, error: Rejected) -> None:
         """Change this delivery so that Telegram may take it. Raises the error when there is nothing left to change."""
         piece, target = self._pieces[0], self._target()
-        log.warning("part refused row=%d part=%d remedy=%s reason=%s", self._outgoing.id, self.done, error.remedy, error)
+        log.warning("part refused row=%d part=%d remedy=%s reason=%s", self._outgoing.id, self._done, error.remedy, error)
         if error.remedy == "skip":
             self._pieces.pop(0)
         elif error.remedy == "split" and len(piece.text) > SHORTEST_SPLIT:

@@ -253,7 +253,7 @@ class Sender:
             self._outbox.close(outgoing.id, "dead", type(error).__name__)
             line.begun.clear()
         else:
-            log.info("reply delivered chat=%d row=%d parts=%d left=%d", chat.id, outgoing.id, delivery.done, delivery.left)
+            log.info("reply delivered chat=%d row=%d files_left=%d", chat.id, outgoing.id, delivery.left)
 
     def _draw(self, line: Line, showing: Showing) -> None:
         pause, failed, drawn = 0.0, True, False
