@@ -9,12 +9,6 @@ from pathlib import Path
 
 from tests.fakes import ROOT
 
-# The command line with this one verb.
-MAIN = (
-    "import argparse, sys; from ductor_lib.verbs import tool; parser = argparse.ArgumentParser('ductor'); "
-    "tool.add(parser.add_subparsers(required=True)); options = parser.parse_args(); sys.exit(options.run(options))"
-)
-
 
 class Shell:
     """A folder to work in, with a home and programs of its own."""
@@ -23,7 +17,7 @@ class Shell:
         self.folder = folder
         self.programs = folder / "programs"
         self.programs.mkdir()
-        self.variables = {"HOME": str(folder), "PATH": str(self.programs), "PYTHONPATH": str(ROOT), "TZ": "Europe/Berlin"}
+        self.variables = {"HOME": str(folder), "PATH": str(self.programs), "TZ": "Europe/Berlin"}
 
     def install(self, name: str, script: str) -> None:
         """Put a program on the PATH: a script for sh, whose own programs are those of the system."""
@@ -49,6 +43,6 @@ class Shell:
     def start(self, *words: str | Path, **variables: str) -> subprocess.Popen[str]:
         """Start one tool and do not wait for it."""
         return subprocess.Popen(
-            [sys.executable, "-c", MAIN, "tool", *map(str, words)], cwd=self.folder, env={**self.variables, **variables},
+            [sys.executable, str(ROOT / "ductor.py"), "tool", *map(str, words)], cwd=self.folder, env={**self.variables, **variables},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
         )  # fmt: skip

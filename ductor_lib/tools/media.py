@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ductor_lib.errors import DuctorError
 from ductor_lib.tools import programs
-from ductor_lib.tools.faults import Unusable, how_to_get, pip_install
+from ductor_lib.tools.faults import how_to_get, pip_install
 from ductor_lib.tools.files import file_kind
 
 COMMAND = "DUCTOR_TRANSCRIBE"  # a command line; {file} in it is the file, else the file comes last
@@ -96,8 +96,6 @@ def video(path: Path, *, frames: int = 0, folder: Path | None = None) -> Video:
 
     Raises DuctorError for a file that is no film, without ffmpeg, or when a picture cannot be written.
     """
-    if not 0 <= frames <= MOST_FRAMES:
-        raise Unusable(f"--frames {frames}: must be from 1 to {MOST_FRAMES}.")
     kind = file_kind(path)
     if kind.group not in ("video", "sound"):  # a playlist is a text, and could make ffmpeg read any other file
         raise DuctorError(f"{path}: {kind}, not a video. `ductor tool file-info {shlex.quote(str(path))}` says more.")

@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 from ductor_lib.errors import DuctorError
 from ductor_lib.tools.faults import Note, Unusable, pip_install
 
-MOST_UNPACKED = 200_000_000  # bytes of XML; a small file can unpack to terabytes
+MOST_UNPACKED = 200_000_000  # bytes; a small file can unpack to terabytes
 CHUNK = 1_048_576  # bytes
 DOCTYPES = tuple("<!DOCTYPE".encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
 OVERLAP = 17  # bytes: one less than the longest of them
@@ -83,12 +83,14 @@ def read_xlsx(path: Path, file: BinaryIO, sheet: str) -> Iterator[str | Note]:
 
 
 def _check(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse what would fill the memory: too much XML, or entities, which office programs never write."""
-    parts = [entry for entry in archive.infolist() if entry.filename.endswith((".xml", ".rels"))]
-    if sum(entry.file_size for entry in parts) > MOST_UNPACKED:
+    """Refuse what would fill the memory: too much text, or entities, which office programs never write."""
+    entries = archive.infolist()
+    if sum(entry.file_size - entry.compress_size for entry in entries) > MOST_UNPACKED:  # pictures hardly grow
         most = f"{MOST_UNPACKED // 1_000_000} MB"
         raise DuctorError(f"{path}: more than {most} when unpacked. Ask for a smaller file, or for one as CSV or PDF.")
-    for entry in parts:
+    for entry in entries:
+        if not entry.filename.endswith((".xml", ".rels")):
+            continue
         with archive.open(entry) as part:
             before = b""
             while chunk := part.read(CHUNK):
