@@ -17,6 +17,7 @@ from types import TracebackType
 
 import ductor_lib
 from ductor_lib import config
+from ductor_lib.automation.engine import Automation
 from ductor_lib.automation.unattended import Unattended
 from ductor_lib.bot.board import Board
 from ductor_lib.bot.client import Client, sync_commands
@@ -128,17 +129,21 @@ class App:
         plans = Plans(settings, paths, self.ledger, sessions, choices, permission_mode=mode)
         turns = Turns(settings, paths.workspace, self.ledger, sessions, agents, plans, self._sign_ins, limits, board)
         self._unattended = Unattended(settings, paths, self.ledger, agents, choices, self._sign_ins, limits, permission_mode=mode)
+        heard = Access(frozenset(settings.allowed_user_ids), groups, settings.allowed_user_ids[0])
         released: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
+        self._automation = Automation(
+            settings, paths, self._state_file, self.ledger, sessions, choices, catalogue, turns, self._unattended, released,
+            providers=self._sign_ins.signed_in, allowed=heard.allows,
+        )
         desk = Desk(
-            settings, paths.workspace, mode, self.ledger, sessions, agents, self._sign_ins, catalogue,
-            Transcripts(environment), choices, limits, turns, board, released, time.monotonic(),
+            settings, paths, mode, self.ledger, sessions, agents, self._sign_ins, catalogue, Transcripts(environment), choices, limits,
+            turns, board, self._automation.office, self._automation.heartbeat, released, time.monotonic(),
         )
         self._turns, self._released = turns, released
         router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns, self._unattended, board)
         self.dispatch = Dispatch(self.ledger, router, board, released, fresh_seconds=settings.inbox.fresh_minutes * 60.0)
         access = FileAccess.of(settings, paths)
         self._requests = Requests(paths.requests, {"send": functools.partial(send, self.ledger, settings, groups, access)})
-        heard = Access(frozenset(settings.allowed_user_ids), groups, settings.allowed_user_ids[0])
         self._poller = Poller(self._client, self.ledger, self.sender, self.dispatch, heard, groups, self._ending)
 
     def __enter__(self) -> App:
@@ -173,6 +178,8 @@ class App:
         ):
             loop.start()
             stack.callback(loop.stop)
+        self._automation.start()
+        stack.callback(self._automation.stop)
         self._poller.start()
         stack.callback(self._poller.stop)
         log.info("started home=%s parallel=%d", self._paths.home, config.agents_parallel(self._settings))

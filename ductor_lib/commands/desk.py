@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ductor_lib.automation.heartbeat import Heartbeat
+from ductor_lib.automation.office import Office
 from ductor_lib.cli.catalogue import Catalogue
 from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.cli.transcripts import Transcripts
@@ -16,6 +18,7 @@ from ductor_lib.orchestrator.choices import Choices
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.limits import Limits
 from ductor_lib.orchestrator.turns import Turns
+from ductor_lib.paths import Paths
 from ductor_lib.ports import Agent, Views
 from ductor_lib.session import Sessions
 
@@ -25,7 +28,7 @@ class Desk:
     """The parts a command works with. `started` in monotonic seconds; what is put into `released` runs in its lane."""
 
     settings: Settings
-    cwd: Path
+    paths: Paths
     permission_mode: str
     ledger: Ledger
     sessions: Sessions
@@ -37,5 +40,12 @@ class Desk:
     limits: Limits
     turns: Turns
     views: Views
+    office: Office
+    heartbeat: Heartbeat
     released: queue.SimpleQueue[Incoming | None]
     started: float
+
+    @property
+    def cwd(self) -> Path:
+        """Where the agents of conversations work."""
+        return self.paths.workspace
