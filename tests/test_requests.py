@@ -35,6 +35,7 @@ def note(args):
         threading.Event().wait()
     return {"echo": args["text"]}
 requests = Requests(Path(sys.argv[1]), {"note": note})
+requests.step()
 print("ready", flush=True)
 while True:
     if not requests.step():
