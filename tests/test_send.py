@@ -28,7 +28,7 @@ from ductor_lib.paths import Paths
 from ductor_lib.security import FileAccess
 from ductor_lib.storage import JsonFile
 from ductor_lib.verbs.control import perform
-from tests.program import configure
+from tests.program import Program, configure
 
 ROOT = Path(__file__).parent.parent
 SOON = 30.0  # seconds
@@ -237,3 +237,18 @@ def test_a_request_of_the_wrong_shape_is_refused(paths: Paths, args: dict[str, o
 
     assert ledger.outbox.unsent() == []
     ledger.close()
+
+
+def test_the_real_program_brings_what_a_script_sends_into_the_chat(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    with LoopbackTelegram() as telegram:
+        configure(tmp_path, telegram)
+        with Program(tmp_path):
+            telegram.wait(lambda t: any(call.method == "getUpdates" for call in t.calls), timeout=SOON)
+            with Program(tmp_path, "send", "--file", "a.txt", "from a script") as script:
+                assert script.wait() == 0
+            telegram.wait(lambda t: len(t.messages()) == 2, timeout=SOON)
+
+            words, file = telegram.messages()
+            assert (words.text, file.rest["document"]["file_name"]) == ("from a script", "a.txt")
+            assert "Handed to ductor." in script.output
