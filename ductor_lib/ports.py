@@ -102,6 +102,9 @@ class Agent(Protocol):
     def interrupt(self, conversation: str) -> bool:
         """Stop the running turn; its generator ends with Finished("stopped"). False when none runs."""
 
+    def steer(self, conversation: str, text: str) -> bool:
+        """Give the running turn one more message, which it goes on with. False when no turn takes it. Up to some seconds."""
+
     def release(self, conversation: str) -> None:
         """End the idle process that is kept for the conversation, if there is one."""
 

@@ -40,6 +40,12 @@ def test_words_that_the_final_text_does_not_repeat_are_kept_above_it() -> None:
     assert reply.earlier == "One.\n\nTwo."
 
 
+def test_of_two_answers_in_one_turn_the_second_is_final_and_shown_once() -> None:
+    reply = final(Text("One."), Text("\n\n"), Text("Two."), finished=Finished("Two.", "s", "done"))
+
+    assert (reply.text, reply.earlier) == ("Two.", "One.")
+
+
 def test_a_result_without_text_shows_the_last_words_and_without_any_says_so() -> None:
     assert final(Text("Last words."), finished=Finished("", "s", "done")).text == "Last words."
     assert "without a word" in final(finished=Finished("", "s", "done")).text

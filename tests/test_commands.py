@@ -32,6 +32,11 @@ def test_ending_nothing_says_that_nothing_runs(bot: Bot, command: str) -> None:
     assert "Nothing is running" in answer(bot, command)
 
 
+def test_steering_nothing_says_what_to_do_instead(bot: Bot) -> None:
+    assert "Send it as a message" in answer(bot, "/steer the other file")
+    assert "/steer only the second file" in answer(bot, "/steer")
+
+
 @pytest.mark.parametrize("command", ["/cancel 99", "/cancel", "/cancel x", "/again 99", "/again", "/forget 99", "/held run", "/held",
                                      "/interrupt 99", "/stale"])  # fmt: skip
 def test_a_button_from_an_earlier_time_says_so_and_does_nothing(bot: Bot, command: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from ductor_lib.demo.state import Message
 from tests.fakes import AGENT, CODEX, OWNER, SOON, Bot, is_running
 
@@ -165,3 +167,40 @@ def test_a_sign_in_that_was_refused_lets_the_other_agent_answer(tmp_path: Path) 
         assert "of Codex answers instead of opus" in answer.text
 
 
+
+
+@pytest.mark.parametrize("provider", ["claude", "codex"])
+def test_a_running_turn_of_either_agent_goes_on_with_one_more_message(tmp_path: Path, provider: str) -> None:
+    with Bot(tmp_path, codex=CODEX) as bot:
+        if provider == "codex":
+            choose(bot, LARGE)
+        bot.say(f"[[scenario:hold file={bot.folder / 'gate'}]]")
+        bot.wait_until_it_runs()
+
+        bot.say("/steer [[scenario:plain n=2]]")
+        bot.wait_for("↪ The running turn goes on with that.")
+        (bot.folder / "gate").touch()
+        bot.settle()
+
+        final = next(message for message in bot.shown() if "word0" in message.text)
+        assert final.text.endswith("word0 word1")
+        assert final.text.count("word0") == 1
+        assert "Holding." in final.text
+        assert [fact["prompt"] for fact in facts(bot)][1:] == ["[[scenario:plain n=2]]"]
+
+
+def test_what_is_quoted_with_a_steering_message_is_fenced(tmp_path: Path) -> None:
+    with Bot(tmp_path) as bot:
+        bot.say(f"[[scenario:hold file={bot.folder / 'gate'}]]")
+        bot.wait_until_it_runs()
+
+        stranger = {"id": 77, "is_bot": False, "first_name": "Stranger"}
+        theirs = {"message_id": 1, "date": 1, "chat": {"id": OWNER, "type": "private"}, "from": stranger, "text": "a stranger's words"}
+        bot.say("/steer use this", reply_to_message=theirs)
+        bot.wait_for("↪")
+        (bot.folder / "gate").touch()
+        bot.settle()
+
+        words = str(facts(bot)[1]["prompt"])
+        assert words.startswith("use this\n\n")
+        assert "a stranger's words" in words

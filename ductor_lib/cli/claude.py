@@ -104,6 +104,17 @@ def interrupt_line(key: str) -> bytes:
     return _line({"type": "control_request", "request_id": key, "request": {"subtype": "interrupt"}})
 
 
+def withdraw_line(key: str) -> bytes:
+    """The request to forget the message `key` if the model has not got it yet; see `withdrawn`."""
+    return _line({"type": "control_request", "request_id": key, "request": {"subtype": "cancel_async_message", "message_uuid": key}})
+
+
+def withdrawn(raw: Raw) -> str:
+    """The key of a message that this line says is forgotten, "" when it says nothing of the kind."""
+    response = _map(raw, "response")
+    return _text(response, "request_id") if _map(response, "response").get("cancelled") is True else ""
+
+
 def parse(line: bytes) -> Raw | None:
     """One line of the stream; None when it is not a JSON object."""
     try:

@@ -217,6 +217,10 @@ class CodexExec:
         """Stop what runs or waits in the conversation."""
         return self._stops.wish(conversation)
 
+    def steer(self, conversation: str, text: str) -> bool:
+        """A process that has its prompt takes no more."""
+        return False
+
     def release(self, conversation: str) -> None:
         """Nothing is kept between turns."""
 

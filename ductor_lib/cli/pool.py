@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ductor_lib.cli import claude, sweep
@@ -16,6 +17,7 @@ from ductor_lib.cli.environment import agent_environment, mark, plain_environmen
 from ductor_lib.cli.keeper import Keeper
 from ductor_lib.cli.own_turns import OwnTurn, OwnTurns, Recording
 from ductor_lib.cli.places import Places
+from ductor_lib.cli.stops import Stops
 from ductor_lib.cli.turn import Stop, Turn, settle
 from ductor_lib.errors import ErrorKind
 from ductor_lib.events import Event, Finished, Recovering
@@ -56,10 +58,10 @@ class ClaudePool:
         self._keeper = Keeper(parallel=parallel, warm=warm, warm_seconds=warm_seconds, now=now)
         self._own = OwnTurns()
         self.own_turns = self._own.announced
-        self._changed = threading.Condition()
-        self._stops: dict[str, list[Stop]] = {}  # of turns that run or wait, by conversation
+        self._stops = Stops()
         self._unborn: dict[str, str] = {}  # sessions whose first turn may have ended before the CLI had written anything: what they copy
-        self._closed = False
+        self._lock = threading.Lock()
+        self._turns: dict[str, Turn] = {}  # that run, by conversation
 
     def turn(self, request: TurnRequest) -> Iterator[Event]:
         """Run one prompt; see `ports.Agent`. A wait for a free place comes before Started, and can be interrupted.
@@ -72,14 +74,12 @@ class ClaudePool:
         if detail := refusal(request.prompt):
             yield Finished("", request.session_id, "failed", error="refused", detail=detail)
             return
-        stop = self._announce(request.conversation)
-        try:
-            finished = yield from self._placed(request, stop)
-        except Exception:
-            log.exception("turn failed conversation=%s", request.conversation)
-            finished = Finished("", request.session_id, "failed", error="crashed")
-        finally:
-            self._forget(request.conversation, stop)
+        with self._open(request.conversation) as stop:
+            try:
+                finished = yield from self._placed(request, stop)
+            except Exception:
+                log.exception("turn failed conversation=%s", request.conversation)
+                finished = Finished("", request.session_id, "failed", error="crashed")
         yield finished
 
     def own_turn(self, conversation: str) -> Iterator[Event]:
@@ -88,13 +88,13 @@ class ClaudePool:
 
     def interrupt(self, conversation: str) -> bool:
         """Stop what runs or waits in the conversation, also a turn that the agent began by itself."""
-        with self._changed:
-            stops = list(self._stops.get(conversation, ()))
-        for stop in stops:
-            stop.wish("stopped")
-        self._places.wake()
-        self._keeper.wake(conversation)
-        return bool(stops)
+        return self._stops.wish(conversation)
+
+    def steer(self, conversation: str, text: str) -> bool:
+        """Give the running turn one more message; see `ports.Agent`. Returns at once."""
+        with self._lock:
+            turn = self._turns.get(conversation)
+        return turn is not None and not refusal(text) and turn.steer(text)
 
     def release(self, conversation: str) -> None:
         """Let the conversation's process leave, now or at the end of its turn."""
@@ -109,13 +109,8 @@ class ClaudePool:
 
     def close(self) -> None:
         """Stop every turn, end every process and everything it started. Up to some seconds."""
-        with self._changed:
-            self._closed = True
-            names = list(self._stops)
-        for name in names:
-            self.interrupt(name)
-        with self._changed:
-            self._changed.wait_for(lambda: not self._stops, CLOSING)
+        self._stops.close()
+        self._stops.wait(CLOSING)
         self._keeper.close()
         sweep.sweep_run(self._run)
 
@@ -140,12 +135,13 @@ class ClaudePool:
             reused = process.turns > 0
             finished = yield from self._follow(process, turn, stop)
             started = turn.started
+            request = dataclasses.replace(request, prompt="\n\n".join((request.prompt, *turn.steered)))
             if finished is not None:
                 if finished.error == "unknown_session" and resume and request.session_id in self._unborn:
                     resume = False
                     continue
                 return finished
-            if stop.reason is not None or turn.tool_began:
+            if stop.reason is not None or turn.acted:
                 return self._lost(process, turn, stop)
             if was_killed(process.child.returncode) and not recovered and turn.heard:
                 recovered = True
@@ -160,7 +156,8 @@ class ClaudePool:
         """One turn of one process; afterwards the process is idle, or gone."""
         finished: Finished | None = None
         try:
-            finished = yield from turn.events()
+            with self._running(process, turn):
+                finished = yield from turn.events()
         finally:
             for started, ended in turn.own:
                 own = OwnTurn(process.conversation, ended.session_id, str(uuid.uuid4()))
@@ -170,14 +167,14 @@ class ClaudePool:
 
     def _settle(self, process: ClaudeProcess, turn: Turn, finished: Finished | None, stop: Stop) -> None:
         """After a turn: end what must not go on, then keep the process or let it go."""
-        if finished is None:
+        if finished is None or turn.owes:
             process.destroy(turn.begun)  # it has died, or nobody wants to hear the rest
-        elif stop.reason is not None and turn.tool_began:
+        elif stop.reason is not None and turn.acted:
             process.sweep(turn.begun)
         if finished is not None and (turn.taken or finished.outcome == "done"):
             self._unborn.pop(process.session_id, None)
         queued = stop.reason is not None and not turn.taken and process.tasks.seen  # the prompt may still wait in there
-        spoilt = finished is None or finished.error in SPOILING or queued
+        spoilt = finished is None or finished.error in SPOILING or queued or turn.owes
         if self._keeper.settle(process, spoilt=spoilt):
             threading.Thread(target=self._watch, args=(process,), name=f"claude {process.conversation} watch", daemon=True).start()
 
@@ -185,11 +182,11 @@ class ClaudePool:
         """The words for a process that ended without a result."""
         said, code = process.problem, process.child.returncode
         if stop.reason is not None:
-            return settle(Finished(turn.parser.text, process.session_id, "failed"), stop.reason)
+            return settle(turn.whole(Finished(turn.parser.text, process.session_id, "failed")), stop.reason)
         kind: ErrorKind = "killed" if was_killed(code) else claude.failure(said)
         kind = "crashed" if kind == "refused" else kind
         log.warning("agent ended in a turn conversation=%s code=%s kind=%s", process.conversation, code, kind)
-        return Finished(turn.parser.text, process.session_id, "failed", error=kind, detail=said, exit_code=code)
+        return turn.whole(Finished(turn.parser.text, process.session_id, "failed", error=kind, detail=said, exit_code=code))
 
     def _obtain(self, request: TurnRequest, *, resume: bool, stop: Stop) -> ClaudeProcess | Finished:
         """The process for this request, busy from now on; a Finished when there cannot be one."""
@@ -238,41 +235,51 @@ class ClaudePool:
 
     def _record(self, process: ClaudeProcess, first: claude.Raw) -> None:
         """Follow a turn that has just begun by itself, with the limits of the conversation's last turn."""
-        recording, stop = Recording(), self._announce(process.conversation)
-        turn = Turn(process, process.request, stop, by_itself=True, started=False, now=self._now)
-        self._keeper.begin_own(process)
-        self._places.take()
-        self._own.publish(OwnTurn(process.conversation, process.session_id, str(uuid.uuid4())), recording)
-        try:
+        recording = Recording()
+        with self._open(process.conversation) as stop:
+            turn = Turn(process, process.request, stop, by_itself=True, started=False, now=self._now)
+            self._keeper.begin_own(process)
+            self._places.take()
+            self._own.publish(OwnTurn(process.conversation, process.session_id, str(uuid.uuid4())), recording)
             try:
+                self._note(process, turn, stop, first, recording)
+            except Exception:
+                log.exception("own turn failed conversation=%s", process.conversation)
+            finally:
+                self._places.leave()
+        recording.add(turn.finished or self._lost(process, turn, stop))  # whatever happens: a lane waits for the recording's end
+
+    def _note(self, process: ClaudeProcess, turn: Turn, stop: Stop, first: claude.Raw, recording: Recording) -> None:
+        try:
+            with self._running(process, turn):
                 for event in turn.events(first):
                     recording.add(event)
-            finally:
-                self._settle(process, turn, turn.finished, stop)
-        except Exception:
-            log.exception("own turn failed conversation=%s", process.conversation)
-        finally:  # whatever happens: a lane waits for the recording's end
-            self._places.leave()
-            self._forget(process.conversation, stop)
-            recording.add(turn.finished or self._lost(process, turn, stop))
+        finally:
+            self._settle(process, turn, turn.finished, stop)
 
-    # ── wishes to stop ──
+    # ── what runs ──
 
-    def _announce(self, conversation: str) -> Stop:
-        stop = Stop()
-        with self._changed:
-            self._stops.setdefault(conversation, []).append(stop)
-            if self._closed:
-                stop.wish("stopped")
-        return stop
+    @contextmanager
+    def _open(self, conversation: str) -> Iterator[Stop]:
+        """A turn that runs or waits, with the wish to stop it."""
+        with self._stops.open(conversation) as stop:
+            self._stops.alarm(conversation, stop, lambda: self._wake(conversation))
+            yield stop
 
-    def _forget(self, conversation: str, stop: Stop) -> None:
-        with self._changed:
-            stops = self._stops[conversation]
-            stops.remove(stop)
-            if not stops:
-                del self._stops[conversation]
-            self._changed.notify_all()
+    def _wake(self, conversation: str) -> None:
+        self._places.wake()
+        self._keeper.wake(conversation)
+
+    @contextmanager
+    def _running(self, process: ClaudeProcess, turn: Turn) -> Iterator[None]:
+        """A turn that takes messages."""
+        with self._lock:
+            self._turns[process.conversation] = turn
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._turns[process.conversation]
 
 
 def stopped(request: TurnRequest) -> Finished:

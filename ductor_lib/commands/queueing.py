@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ductor_lib.commands.desk import Desk
 from ductor_lib.messages import Button, Incoming, Reply
-from ductor_lib.orchestrator import limits
+from ductor_lib.orchestrator import limits, prompts
 from ductor_lib.orchestrator.recovery import question_of
 from ductor_lib.orchestrator.words import count, first_line
 
@@ -37,6 +38,18 @@ def interrupt(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
         return [Reply(item.chat, "That turn has already ended." if words else "Nothing is running.")]
     desk.turns.end_turn(item.lane, before=running.item.id + 1)
     return []  # the turn's own message says that it was stopped
+
+
+def steer(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
+    """/steer words: give the running turn one more message; it goes on, and answers once."""
+    running, text = desk.turns.running(item.lane), prompts.prompt(replace(item, text=words))
+    if not text:
+        return [Reply(item.chat, "Write the words after it: `/steer only the second file, please`. They go into the running turn.")]
+    if running is None:
+        return [Reply(item.chat, "Nothing is running, so there is nothing to steer. Send it as a message.")]
+    if any(agent.steer(item.lane, text) for agent in desk.agents.values()):  # the one that does not run this lane takes nothing
+        return [Reply(item.chat, "↪ The running turn goes on with that.")]
+    return [Reply(item.chat, "The running turn takes nothing more. Send it as a message: it runs next.")]
 
 
 def show(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:

@@ -36,6 +36,7 @@ ROWS = (
     Row("new", "Start a fresh session; waiting messages are kept", "next", session.new),
     Row("stop", "End the running turn and drop what was sent before", "urgent", queueing.stop),
     Row("interrupt", "End the running turn; waiting messages go on", "urgent", queueing.interrupt),
+    Row("steer", "Give the running turn one more message", "panel", queueing.steer),
     Row("queue", "Show the waiting messages", "panel", queueing.show),
     Row("model", "Choose who answers: agent, model, effort", "panel", model.model),
     Row("sessions", "Go on with a session of this folder, also one from a terminal", "panel", sessions.show),

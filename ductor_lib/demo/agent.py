@@ -113,6 +113,7 @@ class Program:
             options=options, folder=path.parent, quiet=options.get("--output-format", "text") != "stream-json",
         )  # fmt: skip
         self.stream.on_task_end = lambda task, tool, summary: self.put((task, tool, summary))
+        self.stream.take_waiting = self.take_waiting
         self.work: queue.Queue[dict[str, object] | tuple[str, str, str] | None] = queue.Queue()
         self.lock = threading.Lock()
         self.open = 0  # prompts and task ends that were taken in and are not answered yet
@@ -179,8 +180,33 @@ class Program:
                 self.stream.interrupted.set()
         if given.get("subtype") == "set_model":
             self.stream.model = str(given.get("model"))
-        told = {"models": MODELS} if given.get("subtype") == "initialize" else {}
+        told: dict[str, object] = {"models": MODELS} if given.get("subtype") == "initialize" else {}
+        if given.get("subtype") == "cancel_async_message":
+            told = {"cancelled": self.withdraw(given.get("message_uuid"))}
         self.stream.emit("control_response", response={"subtype": "success", "request_id": raw.get("request_id"), "response": told})
+
+    def withdraw(self, key: object) -> bool:
+        """Forget a message that still waits."""
+        with self.work.mutex:
+            found = [item for item in self.work.queue if isinstance(item, dict) and item.get("uuid") == key]
+            for item in found:
+                self.work.queue.remove(item)
+        with self.lock:
+            self.open -= len(found)
+        return bool(found)
+
+    def take_waiting(self) -> list[str]:
+        """The messages that came during a tool: the model gets them with the tool's output, as with the real one."""
+        with self.work.mutex:
+            found = [item for item in self.work.queue if isinstance(item, dict)]
+            for item in found:
+                self.work.queue.remove(item)
+        with self.lock:
+            self.open -= len(found)
+        for raw in found:
+            self.note(_text_of(raw))
+        self.replay(found)
+        return [_text_of(raw) for raw in found]
 
     def user_turn(self, messages: list[dict[str, object]]) -> None:
         """All prompts that wait become one turn, as with the real one."""
@@ -199,14 +225,17 @@ class Program:
         if script.name == "crash":
             crash(self.stream, script)
         self.stream.begin()
-        if "--replay-user-messages" in self.options:
-            for raw in messages:
-                key = raw.get("uuid") or new_id()
-                self.stream.emit("user", message=raw.get("message"), isReplay=True, parent_tool_use_id=None, uuid=key)
+        self.replay(messages)
         try:
             play(self.stream, script)
         except Interrupted as interrupted:
             self.stream.aborted(interrupted.where)
+
+    def replay(self, messages: Sequence[dict[str, object]]) -> None:
+        """Say that the model has these messages."""
+        for raw in messages if "--replay-user-messages" in self.options else ():
+            key = raw.get("uuid") or new_id()
+            self.stream.emit("user", message=raw.get("message"), isReplay=True, parent_tool_use_id=None, uuid=key)
 
     def task_turn(self, task: str, tool: str, summary: str) -> None:
         """The turn that the end of a background task begins by itself; `$DUCTOR_DEMO_TASK_DELAY` makes it slow, in seconds."""

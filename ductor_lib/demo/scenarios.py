@@ -94,7 +94,7 @@ def tool(stream: Stream, script: Script) -> str | None:
         errors = ["Reached maximum number of turns (1)"]
         stream.result("", price=PRICE, is_error=True, subtype="error_max_turns", terminal_reason="max_turns", errors=errors)
         return None
-    return stream.say(["The tool ", "said: ", said[:200]])
+    return stream.say(["The tool ", "said: ", said[:200], *(f" You added: {words}" for words in stream.take_waiting())])
 
 
 def background(stream: Stream, script: Script) -> str:

@@ -53,6 +53,7 @@ class Stream:
         self.denied: list[dict[str, object]] = []
         self.background: dict[str, int] = {}  # task → process group
         self.on_task_end: Callable[[str, str, str], None] = lambda task, tool, summary: None
+        self.take_waiting: Callable[[], list[str]] = list  # the messages that came during a tool
         self.last: bytes | None = b"" if quiet else None  # the last line, when only that one is wanted
         self._words = 0
         self._writing = threading.Lock()

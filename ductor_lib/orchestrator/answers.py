@@ -58,6 +58,8 @@ def answer(
         final = pieces.pop()
     elif pieces and pieces[-1] in final:
         pieces.pop()
+    elif pieces:  # two answers without a tool between them, as after /steer
+        pieces[-1] = pieces[-1].removesuffix(f"\n\n{final}")
     above, below = extract("\n\n".join(pieces), cwd), extract(final, cwd)
     files, buttons = (*below.files, *above.files), below.buttons or above.buttons
     silence = CHOOSE if buttons else "" if files or finished.outcome != "done" else SILENT

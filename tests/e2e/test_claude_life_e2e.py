@@ -220,3 +220,48 @@ def test_a_process_killed_in_a_tool_is_reported_and_neither_runs_on_nor_again(bo
     assert not running(tool)
     assert len(stub.requests) == 1
     bot.ask("go on", answer="You said: go on")
+
+
+def test_a_message_for_a_running_tool_reaches_the_model_with_its_output(bot: ClaudeBot, stub: ModelStub) -> None:
+    gate = bot.folder / "gate"
+    bot.say(f"[[scenario:tool cmd='until test -e {gate}; do sleep 0.05; done; echo done']]")
+    stub.wait("scenario:tool")
+    bot.preview("· Bash:")
+
+    bot.say("/steer only the first file")
+    bot.wait_for("↪")
+    gate.touch()
+
+    bot.wait_for("The tool said: done")
+    assert "only the first file" in str(stub.requests[-1].body)
+    bot.ask("next", answer="You said: next")
+    assert len({request.session_id for request in stub.requests}) == 1
+
+
+def test_a_message_in_the_last_words_is_answered_in_the_same_turn(bot: ClaudeBot, stub: ModelStub) -> None:
+    bot.say("[[scenario:plain n=4 gate=held]]")
+    bot.preview("word1")
+
+    bot.say("/steer and the second")
+    bot.wait_for("↪")
+    stub.open("held")
+
+    final = bot.wait_for("You said: and the second")
+    assert "word3" in final.text
+    assert final.text.count("You said") == 1
+    bot.ask("next", answer="You said: next")
+
+
+def test_after_a_stop_nothing_goes_on_that_was_given_to_the_turn(bot: ClaudeBot, stub: ModelStub) -> None:
+    bot.say("[[scenario:plain n=4 gate=never]]")
+    bot.preview("word1")
+    bot.say("/steer never to be seen")
+    bot.wait_for("↪")
+    process = bot.agent()
+
+    bot.say("/interrupt")
+
+    bot.wait_for("⏹ Stopped.")
+    bot.ask("next", answer="You said: next")
+    assert not any("never to be seen" in str(request.body) for request in stub.requests)
+    assert bot.agent() == process
