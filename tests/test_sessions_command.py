@@ -162,7 +162,7 @@ def test_a_pick_during_a_turn_waits_and_is_not_undone_by_its_end(tmp_path: Path)
         panel = reply_while_busy(bot)
 
         bot.telegram.press(panel.id, "⑂ 1")
-        bot.wait_for("1 message waiting")
+        assert "1. ⑂ go on with another session" in bot.wait_for("1 message waiting").text
         gate.touch()
         bot.wait_for("goes on as a copy of")
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from markdown_it import MarkdownIt
 
-from ductor_lib.orchestrator.words import age, count, first_line, plain
+from ductor_lib.messages import Chat, Incoming
+from ductor_lib.orchestrator.words import age, count, first_line, plain, title
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,17 @@ def test_a_number_agrees_with_its_noun() -> None:
 def test_a_first_line_is_one_short_line() -> None:
     assert first_line("a\n\nb" + "c" * 100, most=10) == "a bcccccc…"
     assert first_line(" \n ") == r"(no text)"
+
+
+@pytest.mark.parametrize(
+    ("text", "untrusted", "said"),
+    [
+        ("/attach claude 0195", "", "⑂ go on with another session"), ("/attach", "", "⑂ go on with another session"),
+        ("fix it", "theirs", "fix it"), ("", "theirs", "theirs"), ("/attachments", "", "/attachments"),
+    ],
+)  # fmt: skip
+def test_what_waits_is_said_in_words_also_where_it_was_a_button(text: str, untrusted: str, said: str) -> None:
+    assert title(Incoming("update:1", Chat(42), text, untrusted=untrusted)) == said
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))

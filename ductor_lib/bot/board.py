@@ -10,7 +10,7 @@ from ductor_lib.bot.preview import REDRAW, Draft, Screen
 from ductor_lib.bot.stream import StreamViews
 from ductor_lib.messages import Button, Chat, Reply
 from ductor_lib.orchestrator.ledger import Ledger
-from ductor_lib.orchestrator.words import count, first_line
+from ductor_lib.orchestrator.words import count, title
 from ductor_lib.ports import View
 
 MOST_SHOWN = 10
@@ -30,7 +30,7 @@ class QueueCard:
         waiting = self.ledger.waiting(self.chat.lane)
         if not waiting:
             return Draft()
-        lines = [f"{number}. {first_line(item.text or item.untrusted)}" for number, item in enumerate(waiting[:MOST_SHOWN], 1)]
+        lines = [f"{number}. {title(item)}" for number, item in enumerate(waiting[:MOST_SHOWN], 1)]
         if len(waiting) > MOST_SHOWN:
             lines.append(f"… and {len(waiting) - MOST_SHOWN} more: /queue")
         buttons = tuple(

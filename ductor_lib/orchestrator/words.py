@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from ductor_lib.messages import Incoming
+
+BUTTONS = {"/attach": "⑂ go on with another session"}  # commands that nobody types, and can wait in a lane
 SPECIAL = frozenset("\\`*_{}[]<>()#+-.!|~&")
 
 
@@ -31,3 +34,8 @@ def first_line(text: str, *, most: int = 60) -> str:
     """The beginning of a message in one line, as text that Markdown leaves as it is."""
     line = " ".join(text.split())
     return plain(line if len(line) <= most else line[: most - 1] + "…") or "(no text)"
+
+
+def title(item: Incoming) -> str:
+    """What waits, in one line for the chat."""
+    return BUTTONS.get(item.text.partition(" ")[0]) or first_line(item.text or item.untrusted)
