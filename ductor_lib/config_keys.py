@@ -165,7 +165,7 @@ class Webhooks:
     port: int = _key(8742, "Port to listen on", low=1, high=65535)
     token: str = _key("", "What callers send to prove who they are; empty: one is made", secret=True)
     max_body_bytes: int = _key(262144, "Largest request, in bytes", low=1, high=50_000_000)
-    rate_limit_per_minute: int = _key(30, "Requests a minute", low=1, high=10000)
+    rate_limit_per_minute: int = _key(30, "Requests a minute for each hook; ten times that for all together", low=1, high=10000)
 
 
 @dataclass(frozen=True, slots=True)

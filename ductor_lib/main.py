@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ductor_lib import __version__
 from ductor_lib.errors import ConfigError, DuctorError
@@ -22,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the result is the exit code: 0 well, 1 failed while running, 2 could not start."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = _verb(words)
-    options = _parser(verb).parse_args(words if verb else [*words, "run"])
+    options = _parser(words, verb).parse_args(words if verb else [*words, "run"])
     trouble = "ductor cannot start:" if verb in STARTING else f"ductor {verb}:"
     try:
         code: int = options.run(options)
@@ -36,8 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return UNUSABLE
 
 
-def _parser(verb: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ductor", description="Claude Code and Codex on your own machine, from a Telegram chat.")
+class Parser(argparse.ArgumentParser):
+    """Tells mistakes in the words of a command as JSON where JSON was asked for."""
+
+    def error(self, message: str) -> NoReturn:
+        print(json.dumps({"error": message}))
+        self.exit(UNUSABLE)
+
+
+def _parser(words: Sequence[str], verb: str) -> argparse.ArgumentParser:
+    kind = Parser if "--json" in words else argparse.ArgumentParser  # also that of all parsers below
+    parser = kind(prog="ductor", description="Claude Code and Codex on your own machine, from a Telegram chat.")
     parser.add_argument("--version", action="version", version=f"ductor {__version__}")
     parser.add_argument("--verbose", action="store_true", help="log everything")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")

@@ -41,7 +41,7 @@ class HookIntake:
         """
         now = self._now()
         wanted = order(hook, self._settings)
-        run = Run(f"hook:{hook.id}:{key}", "hook", hook.id, hook.title, wanted.pack(), now)
+        run = Run(key, "hook", hook.id, hook.title, wanted.pack(), now)
         if status := self._refusal(hook, now):
             return self._refuse(hook, run, status)
         prompt = render(hook.prompt_template, payload, source=f"the webhook “{hook.title}”")

@@ -59,7 +59,7 @@ def read_job(raw: object) -> Job:
 def read_hook(raw: object) -> Hook:
     """The hook that a JSON value describes; unknown keys are ignored. Raises DefinitionError."""
     values, mistakes = _values(raw, HOOK_RULES)
-    _add_missing(mistakes, values, ("id", "title", "prompt_template"))
+    _add_missing(mistakes, values, ("id", "title"))
     _add_quiet(mistakes, values)
     if mistakes:
         raise DefinitionError(mistakes)

@@ -21,6 +21,7 @@ NAMES = frozenset({
 PREFIXES = ("LC_", "XDG_", "SSL_", "ANTHROPIC_", "CLAUDE_", "AWS_", "GOOGLE_", "VERTEX_", "DISABLE_")
 SUFFIXES = ("_PROXY", "_proxy")
 INSIDE = ("CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT")  # set where we run inside Claude Code; an agent must not think it does
+FOR_TOOLS = ("DUCTOR_TRANSCRIBE", "DUCTOR_WHISPER_MODEL")  # read by `ductor tool`
 OURS = ("DUCTOR_", "TELEGRAM_")  # the bot's own; a token among them is not handed on even when asked for
 
 
@@ -51,6 +52,8 @@ def home_environment(plain: Mapping[str, str], *, home: Path, marker: str) -> di
 
 
 def _allowed(name: str) -> bool:
+    if name in FOR_TOOLS:
+        return True
     return name not in INSIDE and (name in NAMES or name.startswith(PREFIXES) or name.endswith(SUFFIXES)) and not name.startswith(OURS)
 
 

@@ -32,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     state = JsonFile(paths.state)
     settings = load(paths.config, state=state.read())
     paths.create()
-    log_ = logs.setup(paths.log, level=settings.log_level, verbose=options.verbose, secrets=[settings.telegram_token])
+    secrets = [settings.telegram_token, settings.webhooks.token]
+    log_ = logs.setup(paths.log, level=settings.log_level, verbose=options.verbose, secrets=secrets)
     with HomeLock(paths.lock), log_:
         for warning in settings.warnings:
             log.warning("setting ignored %s", warning)
