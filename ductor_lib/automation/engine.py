@@ -59,7 +59,7 @@ class Automation:
         self.heartbeat = Heartbeat(settings, paths, state, sessions, choices, ledger, turns, released, allowed=allowed)
         self.office = Office(
             settings=settings, paths=paths, jobs=jobs, hooks=hooks, tasks=Tasks(paths.cron_tasks), ledger=ledger, catalogue=catalogue,
-            providers=providers, cron=self._cron, intake=self._intake, stop=unattended.stop, token=self._token,
+            providers=providers, cron=self._cron, intake=self._intake, stop=unattended.stop, token=self._token, allows=allowed,
         )
         self._watcher = Watcher((jobs, hooks), ledger, self._owner)
 
