@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ductor_lib.commands import model, queueing, session, sessions, status, usage, welcome
+from ductor_lib.commands import cron, heartbeat, memory, model, queueing, remind, session, sessions, status, usage, welcome
 from ductor_lib.commands.desk import Desk
 from ductor_lib.messages import Incoming, Reply
 from ductor_lib.ports import Command, Place
@@ -42,6 +42,10 @@ ROWS = (
     Row("sessions", "Go on with a session of this folder, also one from a terminal", "panel", sessions.show),
     Row("status", "Conversation, session, costs, agents", "panel", status.status),
     Row("usage", "What was spent today, in 7 and in 30 days", "panel", usage.usage),
+    Row("memory", "What the agent knows about you", "panel", memory.memory),
+    Row("cron", "Jobs by the clock: next runs, results, on and off, run now", "panel", cron.cron),
+    Row("remind", "Say something later: /remind 2h call the bank", "panel", remind.remind),
+    Row("heartbeat", "Let the agent look by itself for something to report: on, off", "panel", heartbeat.heartbeat),
     Row("info", "Version and links", "panel", welcome.info),
     Row("cancel", "", "panel", queueing.cancel),
     Row("held", "", "panel", queueing.held),
