@@ -58,6 +58,8 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 MARK = "UNTRUSTED-TEXT"
 SOURCE_LENGTH = 80  # characters of a source's name
 
+FENCES = re.compile(rf"\A(?:Whatever|What) stands between [^\n]*\n+|\[{MARK} [0-9a-f]{{16}} (?:BEGIN|END)\]\s?")
+
 CONTROLS: dict[int, int | None] = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 MENTION = re.compile(r"(?<!\w)@(?=\S)")
 MEGABYTE = 1_000_000
@@ -100,6 +102,11 @@ def fence_each(texts: Sequence[str], source: str) -> tuple[str, list[str]]:
     )
     gaps = ("\n" if "\n" in text or "\r" in text else " " for text in texts)
     return sentence, [f"{begin}{gap}{_harmless(text)}{gap}{end}" for text, gap in zip(texts, gaps, strict=True)]
+
+
+def unfenced(text: str) -> str:
+    """A prompt as a person wants to see it in a line: without our markers and the sentence about them."""
+    return FENCES.sub("", text).strip()
 
 
 def clean(text: str) -> str:

@@ -9,7 +9,7 @@ from ductor_lib.commands.desk import Desk
 from ductor_lib.messages import Button, Incoming, Reply
 from ductor_lib.orchestrator import limits, prompts
 from ductor_lib.orchestrator.recovery import question_of
-from ductor_lib.orchestrator.words import count, first_line, title
+from ductor_lib.orchestrator.words import count, title
 
 MOST_SHOWN = 20
 STALE = "That button is from an earlier time: nothing waits for it any more."
@@ -56,7 +56,7 @@ def show(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """/queue: what runs, what waits, with a Cancel for each."""
     running = desk.turns.running(item.lane)
     waiting = desk.ledger.waiting(item.lane)
-    lines = [f"▶ {first_line(running.item.text or running.item.untrusted)}"] if running else ["Nothing is running."]
+    lines = [f"▶ {title(running.item)}"] if running else ["Nothing is running."]
     lines += [f"{number}. {title(other)}" for number, other in enumerate(waiting[:MOST_SHOWN], 1)]
     if len(waiting) > MOST_SHOWN:
         lines.append(f"… and {len(waiting) - MOST_SHOWN} more")

@@ -11,7 +11,7 @@ from ductor_lib.commands.desk import Desk
 from ductor_lib.commands.sessions import COPY_CHARS, terminal
 from ductor_lib.messages import Button, Incoming, Reply
 from ductor_lib.orchestrator.choices import how_to_sign_in
-from ductor_lib.orchestrator.words import age, count, first_line, plain
+from ductor_lib.orchestrator.words import age, count, plain, title
 
 
 def status(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
@@ -28,7 +28,7 @@ def _now(desk: Desk, item: Incoming) -> list[str]:
     running = desk.turns.running(item.lane)
     waiting = len(desk.ledger.waiting(item.lane))
     held = len(desk.ledger.held(item.lane))
-    what = f"▶ {first_line(running.item.text or running.item.untrusted)} ({age(time.monotonic() - running.begun)})" if running else "idle"
+    what = f"▶ {title(running.item)} ({age(time.monotonic() - running.begun)})" if running else "idle"
     lines = [f"**Conversation** {item.lane}: {what}", f"**Queue** {count(waiting, 'message')} waiting"]
     if held:
         lines.append(f"**Held** {count(held, 'old message')}: see the card above")

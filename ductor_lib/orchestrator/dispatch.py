@@ -13,7 +13,7 @@ from typing import Protocol
 from ductor_lib import logs
 from ductor_lib.messages import Button, Chat, Incoming, Reply
 from ductor_lib.orchestrator.ledger import Ledger
-from ductor_lib.orchestrator.words import age, count, first_line
+from ductor_lib.orchestrator.words import age, count, title
 from ductor_lib.ports import Place, Views
 
 log = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class Dispatch:
 def held_card(chat: Chat, held: list[Incoming], now: float) -> Reply:
     """The one card of a conversation about messages that came while nobody answered."""
     oldest = max(0.0, now - min((other.sent_at for other in held), default=now))
-    shown = "\n".join(f"• {first_line(other.text or other.untrusted)}" for other in held[:10]) + ("\n• …" if len(held) > 10 else "")
+    shown = "\n".join(f"• {title(other)}" for other in held[:10]) + ("\n• …" if len(held) > 10 else "")
     text = f"📥 **{count(len(held), 'message')} came while I was away**, the oldest {age(oldest)} ago. What shall I do?\n\n{shown}"
     row = (Button("Run in order", "/held run"), Button("Merge", "/held merge"), Button("Discard", "/held discard"))
     return Reply(chat, text, buttons=(row,), slot="held")

@@ -18,7 +18,7 @@ from ductor_lib.messages import Button, Incoming, Reply
 from ductor_lib.orchestrator import usage
 from ductor_lib.orchestrator.ledger import Ledger, TurnRecord
 from ductor_lib.orchestrator.usage import Total, money
-from ductor_lib.orchestrator.words import first_line
+from ductor_lib.orchestrator.words import title
 from ductor_lib.storage import JsonFile
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def turn_budget(settings: Settings) -> float:
 
 def question(item: Incoming, why: str = EARLIER) -> Reply:
     """Ask whether a message shall run although a daily limit is reached."""
-    text = f"🧮 {why}\n\n> {first_line(item.text or item.untrusted)}\n\n*Go on today* runs it and lifts the daily limits until midnight."
+    text = f"🧮 {why}\n\n> {title(item)}\n\n*Go on today* runs it and lifts the daily limits until midnight."
     buttons = ((Button("Go on today", f"/limit on {item.id}"), Button("Stop", f"/limit off {item.id}")),)
     return Reply(item.chat, text, buttons=buttons, slot=question_of(item.id))
 

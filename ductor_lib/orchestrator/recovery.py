@@ -8,7 +8,7 @@ from ductor_lib.messages import Button, Incoming, Reply
 from ductor_lib.orchestrator import limits
 from ductor_lib.orchestrator.dispatch import held_card
 from ductor_lib.orchestrator.ledger import Ledger
-from ductor_lib.orchestrator.words import first_line
+from ductor_lib.orchestrator.words import title
 
 
 def recover(ledger: Ledger) -> list[Incoming]:
@@ -45,7 +45,7 @@ def what(item: Incoming, happened: str) -> str:
 
 def question(item: Incoming, what: str) -> Reply:
     """Ask whether a message that was cut off shall run again. A turn has side effects, so that is never ours to decide."""
-    text = f"⚡ {what}\n\n> {first_line(item.text or item.untrusted)}\n\nIt may be half done, so I do not run it again by myself."
+    text = f"⚡ {what}\n\n> {title(item)}\n\nIt may be half done, so I do not run it again by myself."
     buttons = ((Button("Run again", f"/again {item.id}"), Button("Forget", f"/forget {item.id}")),)
     return Reply(item.chat, text, buttons=buttons, slot=question_of(item))
 

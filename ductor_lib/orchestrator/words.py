@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ductor_lib.messages import Incoming
+from ductor_lib.security import unfenced
 
 BUTTONS = {"/attach": "⑂ go on with another session"}  # commands that nobody types, and can wait in a lane
 SPECIAL = frozenset("\\`*_{}[]<>()#+-.!|~&")
@@ -38,4 +39,4 @@ def first_line(text: str, *, most: int = 60) -> str:
 
 def title(item: Incoming) -> str:
     """What waits, in one line for the chat."""
-    return BUTTONS.get(item.text.partition(" ")[0]) or first_line(item.text or item.untrusted)
+    return BUTTONS.get(item.text.partition(" ")[0]) or first_line(unfenced(item.text) or item.untrusted)
