@@ -118,6 +118,16 @@ def test_a_fresh_start_ends_the_turn_keeps_the_queue_and_begins_a_new_session(bo
     bot.wait_for("kept")
 
 
+def test_words_after_new_are_the_first_message_of_the_fresh_session(bot: Bot) -> None:
+    bot.say("before")
+    bot.wait_for("before")
+
+    bot.say("/new and now for something else")
+
+    bot.wait_for("and now for something else")
+    assert bot.prompts() == ["before", "and now for something else"]
+
+
 def test_two_conversations_run_side_by_side_and_topics_are_conversations(tmp_path: Path) -> None:
     with Bot(tmp_path, allowed_group_ids=[-100]) as bot:
         bot.telegram.add_group(-100, topics=[7])

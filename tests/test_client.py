@@ -119,6 +119,19 @@ def test_deleting_passes_over_what_is_gone(telegram: LoopbackTelegram, client: C
     assert telegram.messages() == []
 
 
+def test_a_message_too_old_to_delete_stays_without_its_buttons() -> None:
+    today = [1_700_000_000.0]
+    with LoopbackTelegram(now=lambda: today[0]) as telegram:
+        client = Client(telegram.token, telegram.url)
+        keyboard = json.dumps({"inline_keyboard": [[{"text": "Stop", "callback_data": "/stop"}]]})
+        number = client.send(HOME, Part("one"), keyboard=keyboard)
+        today[0] += 49 * 3600
+
+        client.delete(HOME, [number])
+
+        assert (telegram.last().text, telegram.last().buttons) == ("one", ())
+
+
 def test_deleting_nothing_calls_nobody(telegram: LoopbackTelegram, client: Client) -> None:
     client.delete(HOME, [])
 

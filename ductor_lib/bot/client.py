@@ -113,12 +113,22 @@ class Client:
         return int(raw["message_id"])
 
     def delete(self, chat: Chat, messages: Sequence[int]) -> None:
-        """Delete messages; those that are gone or too old to delete are passed over. Idempotent."""
+        """Delete messages; those that are gone are passed over, and those too old to delete lose their buttons. Idempotent."""
         for start in range(0, len(messages), DELETE_AT_ONCE):
+            some = list(messages[start:start + DELETE_AT_ONCE])
             try:
-                apihelper.delete_messages(self._address, chat.id, list(messages[start:start + DELETE_AT_ONCE]))
+                apihelper.delete_messages(self._address, chat.id, some)
             except Rejected as error:
                 log.warning("deletion refused chat=%d reason=%s", chat.id, error)
+                self._disarm(chat, some)
+
+    def _disarm(self, chat: Chat, messages: Sequence[int]) -> None:
+        """Take the buttons off messages that have to stay."""
+        for message in messages:
+            try:
+                apihelper.edit_message_reply_markup(self._address, chat.id, message, timeout=self._patience)
+            except Rejected as error:
+                log.debug("buttons not removed chat=%d message=%d reason=%s", chat.id, message, error)
 
     def answer(self, callback: str, text: str = "") -> None:
         """End the waiting animation of a pressed button. Bot API: at most 200 characters, within a few minutes."""
