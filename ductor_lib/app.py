@@ -18,6 +18,7 @@ from types import TracebackType
 import ductor_lib
 from ductor_lib import config
 from ductor_lib.automation.engine import Automation
+from ductor_lib.automation.operations import OPERATIONS, operate
 from ductor_lib.automation.unattended import Unattended
 from ductor_lib.bot.board import Board
 from ductor_lib.bot.client import Client, sync_commands
@@ -143,7 +144,8 @@ class App:
         router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns, self._unattended, board)
         self.dispatch = Dispatch(self.ledger, router, board, released, fresh_seconds=settings.inbox.fresh_minutes * 60.0)
         access = FileAccess.of(settings, paths)
-        self._requests = Requests(paths.requests, {"send": functools.partial(send, self.ledger, settings, groups, access)})
+        operations = {name: functools.partial(operate, name, self._automation.office) for name in OPERATIONS}
+        self._requests = Requests(paths.requests, {"send": functools.partial(send, self.ledger, settings, groups, access), **operations})
         self._poller = Poller(self._client, self.ledger, self.sender, self.dispatch, heard, groups, self._ending)
 
     def __enter__(self) -> App:

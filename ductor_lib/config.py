@@ -29,7 +29,7 @@ REQUIRED = {
     "telegram_token": "is missing; talk to @BotFather in Telegram, send /newbot, and copy the token here",
     "allowed_user_ids": "is empty; add your Telegram number, @userinfobot tells it: [123456789]",
 }
-IDLE = ("cleanup.", "docker.")  # known, but nothing acts on them yet
+IDLE = ("docker.",)  # known, but nothing acts on them yet
 BY_NAME = {key.name: key for key in KEYS}
 Tree = Mapping[str, object]
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 from ductor_lib import __version__
 from ductor_lib.errors import ConfigError, DuctorError
 
-VERBS = ("run", "demo", "send", "tool")  # each a module of verbs/
+VERBS = ("run", "demo", "send", "cron", "webhook", "tool", "cleanup")  # each a module of verbs/
 STARTING = ("", "run", "demo")
 UNUSABLE = 2
 

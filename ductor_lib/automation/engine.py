@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from ductor_lib.automation.books import HookBook, JobBook
+from ductor_lib.automation.cleanup import Cleanup
 from ductor_lib.automation.cron import Cron
 from ductor_lib.automation.heartbeat import Heartbeat
 from ductor_lib.automation.intake import HookIntake
@@ -61,6 +62,7 @@ class Automation:
             settings=settings, paths=paths, jobs=jobs, hooks=hooks, tasks=Tasks(paths.cron_tasks), ledger=ledger, catalogue=catalogue,
             providers=providers, cron=self._cron, intake=self._intake, stop=unattended.stop, token=self._token, allows=allowed,
         )
+        self._cleanup = Cleanup(settings, paths, state, ledger)
         self._watcher = Watcher((jobs, hooks), ledger, self._owner)
 
     def start(self) -> None:
@@ -72,6 +74,8 @@ class Automation:
         })
         scheduler.start()
         self._stack.callback(scheduler.stop)
+        self._cleanup.start()
+        self._stack.callback(self._cleanup.stop)
         if self._settings.webhooks.enabled:
             self._listen()
 
