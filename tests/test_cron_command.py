@@ -190,7 +190,7 @@ def test_a_job_is_removed_only_after_a_second_press(tmp_path: Path) -> None:
 
         asked = pressed(bot, card, "🗑 Remove", "Remove Report for good? Its folder cron_tasks/work stays.")
         assert set(enabled(bot)) == {"report", "other"}
-        said = pressed(bot, asked, "🗑 Remove", "Report is removed")
+        said = pressed(bot, asked, "🗑 Remove", "Report is removed. Its folder stays")
 
         assert set(enabled(bot)) == {"other"}
         assert labels(said) == ["● Other", "All off"]
@@ -215,7 +215,7 @@ def test_all_are_turned_off_and_on_after_a_question_but_no_reminder(tmp_path: Pa
 
 def test_a_job_whose_only_moment_is_over_is_not_turned_on(tmp_path: Path) -> None:
     with bot_with(tmp_path, job("over", schedule="", at="2026-01-02T09:00:00+01:00", enabled=False)) as bot:
-        assert "ductor cron edit over" in typed(bot, "on over", "Its moment is over").text
+        assert "ductor cron edit over" in typed(bot, "on over", "The moment of “Over” is past").text
 
         assert enabled(bot) == {"over": False}
 
@@ -303,3 +303,18 @@ def test_an_id_that_is_too_long_for_a_button_works_all_the_same(tmp_path: Path) 
         pressed(bot, card, "Turn off", "It is off")
 
         assert enabled(bot) == {"a" * 64: False}
+
+
+def test_a_run_that_waits_for_its_turn_is_taken_back(tmp_path: Path) -> None:
+    first = job("first", dependency="line", agent_instruction="[[scenario:hang]] work")
+    with bot_with(tmp_path, first, job("second", dependency="line")) as bot:
+        typed(bot, "run first", "It is queued")
+        bot.telegram.wait(lambda _: bot.prompts(), timeout=SOON)
+        typed(bot, "run second", "Second second")
+
+        typed(bot, "stop second", "It had not begun, and will not")
+
+        assert "🌙 skipped:cancelled" in typed(bot, "show second", "skipped").text
+        typed(bot, "stop first", "It is being stopped")
+        bot.settle()
+        assert len(bot.prompts()) == 1

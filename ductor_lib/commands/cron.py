@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ductor_lib import config
 from ductor_lib.automation.books import JobBook
 from ductor_lib.automation.definitions import Job
+from ductor_lib.automation.operations import operate
 from ductor_lib.commands import jobs
 from ductor_lib.commands.desk import Desk
 from ductor_lib.errors import DuctorError
@@ -22,7 +23,6 @@ EMPTY = (
     "`ductor cron add`, and `/remind 2h call the bank` says something once."
 )
 FORMS = "Typed: `/cron`, and `/cron on`, `off`, `run`, `stop`, `log` or `remove` with the id or the beginning of a title."
-OVER = "Its moment is over. Ask the agent for a new one, or edit it: `ductor cron edit {id} --at …`."
 
 Panel = tuple[str, Rows]
 
@@ -33,8 +33,6 @@ def cron(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
         text, rows = _answer(desk, item, " ".join(words.split()))
     except DuctorError as error:
         text, rows = f"⚠️ {plain(str(error))} Nothing was changed.", ((Button("‹ Back", "/cron"),),)
-    except OSError as error:
-        text, rows = f"⚠️ {plain(desk.paths.cron_jobs.name)} cannot be written: {error.strerror}.", ((Button("‹ Back", "/cron"),),)
     # A press edits the panel where it is; what was typed is answered below it, and the old panel goes.
     return [Reply(item.chat, text, buttons=rows, slot=SLOT, fresh=item.kind != "press")]
 
@@ -104,11 +102,10 @@ def _all_buttons(desk: Desk) -> Rows:
 
 def _show(desk: Desk, item: Incoming, job: Job, note: str = "") -> Panel:
     """The card of a job."""
-    waits = job.id in desk.ledger.runs.open("job")
     running = (Button("⏹ Stop", f"/cron stop {job.id}"), Button("🔄 Refresh", f"/cron show {job.id}"))
     switch = Button("Turn off", f"/cron off {job.id}") if job.enabled else Button("Turn on", f"/cron on {job.id}")
     rows = (
-        running if waits else (Button("▶ Run now", f"/cron run {job.id}"),),
+        running if _busy(desk, job) else (Button("▶ Run now", f"/cron run {job.id}"),),
         (switch, Button("Log", f"/cron log {job.id}"), Button("🗑 Remove", f"/cron remove {job.id}")),
         (_to_page(desk, job),),
     )
@@ -129,31 +126,30 @@ def _to_page(desk: Desk, job: Job) -> Button:
 
 
 def _on(desk: Desk, item: Incoming, job: Job) -> Panel:
-    if not _comes(desk, job):
-        return _show(desk, item, job, OVER.format(id=job.id))
-    return _show(desk, item, desk.office.jobs.edit(job.id, {"enabled": True}), "✅ It is on.")
+    _operate(desk, "enable", job)
+    return _show(desk, item, replace(job, enabled=True), "✅ It is on.")
 
 
 def _off(desk: Desk, item: Incoming, job: Job) -> Panel:
-    changed = desk.office.jobs.edit(job.id, {"enabled": False})
-    waits = " What runs or waits goes on; Stop ends it." if job.id in desk.ledger.runs.open("job") else ""
-    return _show(desk, item, changed, f"○ It is off: it runs only by hand.{waits}")
+    _operate(desk, "disable", job)
+    waits = " What runs or waits goes on; Stop ends it." if _busy(desk, job) else ""
+    return _show(desk, item, replace(job, enabled=False), f"○ It is off: it runs only by hand.{waits}")
 
 
 def _run(desk: Desk, item: Incoming, job: Job) -> Panel:
-    if job.id in desk.ledger.runs.open("job"):  # a button is easily pressed twice
+    if _busy(desk, job):  # a button is easily pressed twice
         return _show(desk, item, job, "▶ It runs or waits for its turn already.")
-    desk.office.cron.run_now(job)
+    _operate(desk, "run", job)
     return _show(desk, item, job, "⏰ Said." if job.message and not job.ask else "▶ It is queued, and runs as soon as its turn comes.")
 
 
 def _stop(desk: Desk, item: Incoming, job: Job) -> Panel:
-    withdrawn = desk.ledger.runs.withdraw("job", job.id)
-    ended = desk.office.stop("job", job.id)
-    if ended or withdrawn:
-        return _show(desk, item, job, "⏹ It is being stopped." if ended else "⏹ It had not begun, and will not.")
-    inside = job.ask and job.id in desk.ledger.runs.open("job")
-    return _show(desk, item, job, "It runs in its conversation: /stop there ends it." if inside else "It is not running.")
+    if not _busy(desk, job):
+        return _show(desk, item, job, "It is not running.")
+    if job.ask:
+        return _show(desk, item, job, "It runs or waits in its conversation: /stop there ends it.")
+    ended = _operate(desk, "stop", job)["ended"]
+    return _show(desk, item, job, "⏹ It is being stopped." if ended else "⏹ It had not begun, and will not.")
 
 
 def _ask_to_remove(desk: Desk, item: Incoming, job: Job) -> Panel:
@@ -163,8 +159,9 @@ def _ask_to_remove(desk: Desk, item: Incoming, job: Job) -> Panel:
 
 
 def _remove(desk: Desk, item: Incoming, job: Job) -> Panel:
-    desk.office.jobs.remove(job.id)
-    return _page(desk, 1, f"🗑 **{plain(job.title)}** is removed.")
+    notes = _operate(desk, "remove", job)["notes"]
+    assert isinstance(notes, list)
+    return _page(desk, 1, " ".join((f"🗑 **{plain(job.title)}** is removed.", *(plain(note) for note in notes))))
 
 
 def _ask_all(desk: Desk, verb: str) -> Panel:
@@ -178,7 +175,7 @@ def _ask_all(desk: Desk, verb: str) -> Panel:
 def _all(desk: Desk, verb: str) -> Panel:
     found = _others(desk, verb)
     for job in found:
-        desk.office.jobs.edit(job.id, {"enabled": verb == "on"})
+        _operate(desk, "enable" if verb == "on" else "disable", job)
     return _page(desk, 1, f"{'✅' if verb == 'on' else '○'} {count(len(found), 'job')} turned {verb}.")
 
 
@@ -186,6 +183,15 @@ def _others(desk: Desk, verb: str) -> list[Job]:
     """What "all on" or "all off" would change: no reminders, and nothing whose only moment is over."""
     jobs_ = [job for job in desk.office.jobs.all() if not job.message]
     return [job for job in jobs_ if job.enabled != (verb == "on") and (verb == "off" or _comes(desk, job))]
+
+
+def _operate(desk: Desk, name: str, job: Job) -> Mapping[str, object]:
+    return operate(f"cron.{name}", desk.office, {"id": job.id})
+
+
+def _busy(desk: Desk, job: Job) -> bool:
+    """Whether a run of it is at work or waits."""
+    return job.id in desk.ledger.runs.open("job")
 
 
 def _comes(desk: Desk, job: Job) -> bool:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from ductor_lib import config
 from ductor_lib.automation.definitions import Job
+from ductor_lib.automation.operations import operate
 from ductor_lib.automation.when import FORMS, WhenError, parse_when
 from ductor_lib.commands.desk import Desk
 from ductor_lib.commands.moments import announced, said
@@ -36,25 +37,23 @@ def remind(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
         return [Reply(item.chat, f"{plain(str(error))}\n\n{EXAMPLES}")]
     except DuctorError as error:
         return [Reply(item.chat, f"⚠️ {plain(str(error))} No reminder was changed.")]
-    except OSError as error:
-        return [Reply(item.chat, f"⚠️ {plain(desk.paths.cron_jobs.name)} cannot be written: {error.strerror}. No reminder was changed.")]
 
 
 def _add(desk: Desk, item: Incoming, words: str) -> Reply:
     """Raises WhenError for what is not understood, DuctorError while cron_jobs.json is damaged."""
     now = datetime.now(UTC)
     moment, text = parse_when(words, now, config.timezone(desk.settings))
-    first, _, rest = text.partition(" ")
+    first, *rest = text.split(maxsplit=1)[:2] or [""]
     ask = first.casefold().rstrip(":,") == "ask"
-    text = rest.strip() if ask else text
+    text = "".join(rest) if ask else text
     if not text:
         raise WhenError(f"{announced(moment, now)}: and what shall I {'ask' if ask else 'say'} then?")
-    job = desk.office.jobs.add(Job(
-        id="", title=title(text), chat=item.chat, at=moment.isoformat(timespec="seconds"), message=text, ask=ask,
-    ))  # fmt: skip
+    chat = item.chat.lane.removeprefix("chat:")
+    kept = {"title": title(text), "chat": chat, "at": moment.isoformat(timespec="seconds"), "message": text, "ask": ask}
+    id = str(operate("cron.add", desk.office, kept)["id"])
     to = "\n*That goes to the agent of this conversation, which answers here.*" if ask else ""
-    button = Button("✖ Cancel", f"/remind cancel {job.id}")
-    return Reply(item.chat, f"⏰ {announced(moment, now)}: {plain(text)}{to}", buttons=((button,),), slot=_slot(job.id), fresh=True)
+    button = Button("✖ Cancel", f"/remind cancel {id}")
+    return Reply(item.chat, f"⏰ {announced(moment, now)}: {plain(text)}{to}", buttons=((button,),), slot=_slot(id), fresh=True)
 
 
 def title(text: str) -> str:
@@ -88,7 +87,7 @@ def _cancel(desk: Desk, item: Incoming, id: str, *, listed: bool) -> list[Reply]
     job = desk.office.jobs.find(id)
     known = job is not None and job.message and job.chat == item.chat
     if known:
-        desk.office.jobs.remove(id)
+        operate("cron.remove", desk.office, {"id": id})
     if listed:
         note = f"✖ Cancelled: {first_line(job.message)}" if known and job else GONE
         return [Reply(item.chat, "", slot=_slot(id), closing=True), _list(desk, item, note)]
