@@ -189,9 +189,9 @@ def test_values_that_contradict_each_other_are_refused(load: Load) -> None:
 
 
 def test_a_setting_without_effect_is_a_warning(load: Load) -> None:
-    settings = load(GOOD + "[cleanup]\ncheck_hour = 5\n")
+    settings = load(GOOD + "[docker]\nauto_build = false\n")
 
-    assert settings.warnings == ("config.toml line 4: cleanup.check_hour: has no effect in this version",)
+    assert settings.warnings == ("config.toml line 4: docker.auto_build: has no effect in this version",)
 
 
 def test_a_container_that_does_not_exist_is_not_promised(load: Load) -> None:
