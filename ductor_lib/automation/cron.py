@@ -22,6 +22,7 @@ from ductor_lib.orchestrator.runs import Order, Run
 
 LATE = 90.0  # seconds behind its moment from which on a run counts as missed: the machine slept, or ductor did not run
 NOW = "now"  # in the key of a run that a person asked for
+EVER = datetime.fromtimestamp(0, UTC)  # for what is due once: whether it was is known by its key
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +46,11 @@ class Cron:
 
     def catch_up(self) -> None:
         """What was due while ductor did not run: made up once where the job says so, and always what is due only once."""
-        known = self._ledger.runs.last_due("job")
+        known = self._ledger.runs.last_due("job", besides=f"job:%:{NOW}:%")
         now = self._moment()
         for job in self._book.all():
-            since = datetime.fromtimestamp(known[job.id], UTC) if job.id in known else created(job, now)
-            found = schedule.due(job, since, now, self._zone(job)) if job.enabled and since else None
+            since = EVER if job.at else latest(known.get(job.id), created(job))
+            found = schedule.due(job, min(since, now), now, self._zone(job)) if job.enabled and since else None
             if found:
                 self._take(job, found.moment, found.missed)
 
@@ -143,10 +144,17 @@ def order(task: Task, settings: Settings) -> Order:
     )
 
 
-def created(job: Job, now: datetime) -> datetime | None:
-    """Since when a job that never ran can be due; None when its file does not say so."""
-    try:
-        moment = datetime.fromisoformat(job.created_at)
-    except ValueError:
-        return datetime.fromtimestamp(0, UTC) if job.at else None
-    return min(moment if moment.tzinfo else moment.replace(tzinfo=UTC), now)
+def created(job: Job) -> datetime | None:
+    """When a job was made; None when its file does not say so."""
+    if not job.created_at:
+        return None
+    moment = datetime.fromisoformat(job.created_at)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def latest(due: float | None, made: datetime | None) -> datetime | None:
+    """Since when runs may have been missed: the last one that is known (unix seconds), or the making of the job if that is later."""
+    if due is None:
+        return made
+    ran = datetime.fromtimestamp(due, UTC)
+    return max(ran, made) if made else ran

@@ -170,9 +170,9 @@ class Runs:
         )
         return {row["name"]: row["n"] for row in rows}
 
-    def last_due(self, source: str) -> dict[str, float]:
-        """The latest moment each job has a row for."""
-        rows = self._database.rows("SELECT name, MAX(due) AS due FROM runs WHERE source = ? GROUP BY name", source)
+    def last_due(self, source: str, *, besides: str = "") -> dict[str, float]:
+        """The latest moment each job has a row for; rows whose keys are like `besides` (of SQL) do not count."""
+        rows = self._database.rows("SELECT name, MAX(due) AS due FROM runs WHERE source = ? AND key NOT LIKE ? GROUP BY name", source, besides)
         return {row["name"]: row["due"] for row in rows}
 
     def end(self, cursor: sqlite3.Cursor, item: int, status: str, detail: str) -> None:
