@@ -137,11 +137,21 @@ def test_a_card_tells_all_about_a_job(tmp_path: Path) -> None:
     for words in (
         "● Morning *report* report", "What is new", "Schedule 30 7 * * 1-5, Europe/Berlin", "07:30, ", "Quiet 21–6", "made up once",
         "Folder work", "Task do the work", "Agent Haiku (Claude Code)", "Parameters --add-dir /x", "Queue repos",
-        "Result to chat:-100:7, as part of the conversation; nothing when it says NOTHING", "success 0 s ago: Result 6 and more",
+        "Result to chat:-100:7, as part of the conversation; nothing when it says NOTHING", "success 0 s ago: Result 6\n",
     ):  # fmt: skip
         assert words in said.text
     assert said.text.count("✅ success") == 5
     assert labels(said) == ["▶ Run now", "Turn off", "Log", "🗑 Remove", "‹ Back"]
+
+
+def test_a_run_that_the_quiet_time_will_hold_back_is_marked(tmp_path: Path) -> None:
+    with bot_with(tmp_path, job("never", schedule="0 3 * * *", quiet_start=1, quiet_end=5)) as bot:
+        assert typed(bot, "", "Never").text.endswith(" 03:00 🌙")
+
+        card = typed(bot, "show never", "Schedule").text
+
+    assert "Every run falls into the quiet time 1–5, so it will never run." in card
+    assert card.count("03:00 🌙") == 3
 
 
 def test_a_job_is_turned_off_and_on_in_its_card(tmp_path: Path) -> None:

@@ -69,14 +69,14 @@ def test_the_buttons_switch_in_one_message_and_the_choice_outlives_a_restart(tmp
     with bot_with(tmp_path) as bot:
         card = typed(bot, "", "Heartbeat off")
         bot.telegram.press(card.id, "Turn on")
-        on = panel(bot, "Heartbeat on in this conversation: so it was said here")
+        on = panel(bot, "Heartbeat on in this conversation: that was chosen here")
         assert (on.id, labels(on)) == (card.id, ["Turn off"])
         assert stored(bot) == {f"chat:{OWNER}": True}
 
         bot.restart()
 
-        typed(bot, "", "Heartbeat on in this conversation: so it was said here")
-        typed(bot, "OFF", "Heartbeat off in this conversation: so it was said here")
+        typed(bot, "", "Heartbeat on in this conversation: that was chosen here")
+        typed(bot, "OFF", "Heartbeat off in this conversation: that was chosen here")
         assert stored(bot) == {f"chat:{OWNER}": False}
 
 

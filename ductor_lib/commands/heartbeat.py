@@ -40,8 +40,8 @@ def heartbeat(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
 
 def _why(desk: Desk, lane: str) -> str:
     if desk.heartbeat.chosen(lane) is not None:
-        return "so it was said here"
-    return f"nothing was said here, so `enabled = {str(desk.settings.heartbeat.enabled).lower()}` of `[heartbeat]` in config.toml counts"
+        return "that was chosen here"
+    return f"nothing was chosen here, so `enabled = {str(desk.settings.heartbeat.enabled).lower()}` of `[heartbeat]` in config.toml counts"
 
 
 def _rhythm(desk: Desk) -> list[str]:

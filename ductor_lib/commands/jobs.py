@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from itertools import islice
-from zoneinfo import ZoneInfo
 
 from ductor_lib import config
 from ductor_lib.automation import schedule
@@ -35,11 +34,9 @@ def line(desk: Desk, job: Job, last: Run | None) -> str:
 
 
 def coming(desk: Desk, job: Job) -> str:
-    """When it runs next, by the user's clock."""
+    """When it runs next."""
     moment = desk.office.cron.next_run(job)
-    if moment is None:
-        return "past" if job.enabled else "off"
-    return said(moment.astimezone(config.timezone(desk.settings)), _now())
+    return _said(desk, job, moment) if moment else "past" if job.enabled else "off"
 
 
 def result(run: Run, now: float) -> str:
@@ -76,12 +73,12 @@ def log(desk: Desk, job: Job) -> str:
 
 
 def _times(desk: Desk, job: Job) -> list[str]:
-    now, own, mine = _now(), schedule.zone(job, desk.settings), config.timezone(desk.settings)
+    now, own = _now(), schedule.zone(job, desk.settings)
     if job.at:
-        return [f"**Once** {said(datetime.fromisoformat(job.at).astimezone(mine), now)}"]
+        return [f"**Once** {_said(desk, job, datetime.fromisoformat(job.at))}"]
     lines = [f"**Schedule** `{job.schedule}`, {plain(own.key)}"]
-    moments = _moments(job, now, own, mine)
-    lines.append(f"**Next** {', '.join(moments)}" if job.enabled else f"**Off**; it would run {', '.join(moments)}")
+    moments = ", ".join(_said(desk, job, moment) for moment in islice(schedule.runs(job.schedule, now, own), COMING))
+    lines.append(f"**Next** {moments}" if job.enabled else f"**Off**; it would run {moments}")
     if hours := schedule.quiet_hours(job, desk.settings):
         lines.append(f"**Quiet** {hours[0]}–{hours[1]}. {schedule.bites(job, desk.settings, now)}".rstrip())
     if job.missed == "once":
@@ -89,8 +86,11 @@ def _times(desk: Desk, job: Job) -> list[str]:
     return lines
 
 
-def _moments(job: Job, now: datetime, own: ZoneInfo, mine: ZoneInfo) -> list[str]:
-    return [said(moment.astimezone(mine), now) for moment in islice(schedule.runs(job.schedule, now, own), COMING)]
+def _said(desk: Desk, job: Job, moment: datetime) -> str:
+    """A moment by the user's clock, marked when the job's quiet time will hold it back."""
+    hours = schedule.quiet_hours(job, desk.settings)
+    held = hours is not None and schedule.quiet(*hours, moment.astimezone(schedule.zone(job, desk.settings)))
+    return said(moment.astimezone(config.timezone(desk.settings)), _now()) + f" {RESULTS['skipped']}" * held
 
 
 def _work(desk: Desk, job: Job) -> list[str]:
@@ -116,7 +116,8 @@ def _delivery(job: Job, here: Chat) -> str:
 
 
 def _detail(run: Run, most: int) -> str:
-    return f": {first_line(run.detail, most=most)}" if run.detail.strip() else ""
+    lines = run.detail.strip().splitlines()
+    return f": {first_line(lines[0], most=most)}" if lines else ""
 
 
 def _now() -> datetime:
