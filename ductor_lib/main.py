@@ -16,15 +16,17 @@ from ductor_lib import __version__
 from ductor_lib.errors import ConfigError, DuctorError
 
 VERBS = ("run", "demo", "send", "cron", "webhook", "tool", "cleanup")  # each a module of verbs/
-STARTING = ("", "run", "demo")
+STARTING = ("run", "demo")
 UNUSABLE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the result is the exit code: 0 well, 1 failed while running, 2 could not start."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if not _verb(words) and not {"-h", "--help"} & set(words):
+        words = [*words, "run"]
     verb = _verb(words)
-    options = _parser(words, verb).parse_args(words if verb else [*words, "run"])
+    options = _parser(words, verb).parse_args(words)
     trouble = "ductor cannot start:" if verb in STARTING else f"ductor {verb}:"
     try:
         code: int = options.run(options)
