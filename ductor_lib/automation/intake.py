@@ -18,6 +18,7 @@ from ductor_lib.config import Settings
 from ductor_lib.messages import Chat, Incoming, Reply
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.runs import Run
+from ductor_lib.orchestrator.words import plain
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class HookIntake:
         """Whoever waits for the result hears at once that there is none; without a sound where the hook's own guard decided so."""
         skipped = status.startswith("skipped:")
         what = f"was not run ({status})" if skipped else f"cannot run: {status}. `ductor webhook show {hook.id}` says how it is set up"
-        text = f"{'🌙' if skipped else '⚠️'} The webhook “{hook.title}” was called and {what}."
+        text = f"{'🌙' if skipped else '⚠️'} The webhook “{plain(hook.title)}” was called and {what}."
         replies = [Reply(chat, text, silent=skipped) for chat in run.order.places]
         number, _ = self._ledger.runs.add(replace(run, status=status), replies=replies)
         return number

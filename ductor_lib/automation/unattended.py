@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from ductor_lib import logs, security
 from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.config import Settings
-from ductor_lib.events import Finished
+from ductor_lib.events import Event, Finished
 from ductor_lib.messages import Incoming, Reply
 from ductor_lib.orchestrator import prompts, recovery
 from ductor_lib.orchestrator.acks import has_token
 from ductor_lib.orchestrator.answers import SHUT_DOWN, STOPPED, Told, answer
-from ductor_lib.orchestrator.choices import Choices
+from ductor_lib.orchestrator.choices import Choices, how_to_sign_in
 from ductor_lib.orchestrator.ledger import Ledger, TurnRecord
 from ductor_lib.orchestrator.limits import Limits, turn_budget
 from ductor_lib.orchestrator.runs import Order, Run, outcome
+from ductor_lib.orchestrator.words import plain
 from ductor_lib.paths import Paths
 from ductor_lib.ports import Agent, Choice, TurnRequest
 from ductor_lib.workspace import rules
@@ -31,13 +34,17 @@ from ductor_lib.workspace.tasks import TaskError, Tasks
 DISK_PAUSE = 5.0  # seconds between two tries to store a result on a full disk
 REMINDER = "Read {name}_MEMORY.md in this folder first if there is one, and before you end write into it what the next run should know."
 GONE = "The run's own record is gone; `logs/agent.log` may say more."
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run at work. `begun` in monotonic seconds, `since` in unix seconds. `stop` when it shall end; `left` too when that is because the program ends."""
+    """One run at work. `begun` in monotonic seconds, `since` in unix seconds.
+
+    `stop` is set when it shall end; `left` too, when that is because the program ends.
+    """
 
     item: Incoming
     run: Run
@@ -70,25 +77,27 @@ class Unattended:
 
     def run(self, item: Incoming) -> None:
         """Run a waiting item to its end. Returns when its result is stored."""
-        if self._closing.is_set() or (begun := self._ledger.begin(item.id)) is None:
-            return
-        found = self._ledger.runs.get(begun.run)
+        found = self._ledger.runs.get(item.run)
         if found is None:
-            self._store(begun, [Reply(begun.chat, f"⚠️ {GONE}")], ("error:exception", GONE))
+            self._store(item, [Reply(item.chat, f"⚠️ {GONE}")], ("error:exception", GONE))
             return
-        job = Job(begun, found, found.order, time.monotonic())
+        job = Job(item, found, found.order, time.monotonic())
         with self._lock:
-            self._jobs[begun.lane] = job
+            self._jobs[item.lane] = job  # before it begins: what has begun when the program ends must be found here
         try:
-            with logs.context("wh" if found.source == "hook" else "cron", begun.chat.id):
+            if self._closing.is_set() or self._insist(item, lambda: self._ledger.begin(item.id)) is None:
+                return
+            with logs.context("wh" if found.source == "hook" else "cron", item.chat.id):
                 self._work(job)
         except Exception as error:
             log.exception("run failed inside the bot run=%s", found.key)
+            if self._closing.is_set() and isinstance(error, sqlite3.OperationalError | OSError):
+                return  # the program ends before the disk has room: the ledger is right as it is
             text = "⚠️ Something went wrong inside ductor itself; `logs/agent.log` has the details."
-            self._store(begun, self._replies(job, Reply(begun.chat, text)), ("error:exception", str(error)))
+            self._store(item, self._replies(job, Reply(item.chat, text)), ("error:exception", str(error)))
         finally:
             with self._lock:
-                del self._jobs[begun.lane]
+                del self._jobs[item.lane]
 
     def running(self) -> list[Run]:
         """What is at work now."""
@@ -132,25 +141,36 @@ class Unattended:
         try:
             folder = self._tasks.path(order.folder) if order.folder else self._paths.cron_tasks
         except TaskError as error:
-            self._refuse(job, "error:folder_missing" if job.run.source == "job" else "error:no_task_folder", str(error))
+            self._refuse(job, "error:folder_missing", str(error))
             return
         if reached := self._limits.reached():
             self._refuse(job, "skipped:limit", f"Today's limit is reached: {', '.join(map(str, reached))}.")
             return
         wanted = self._choices.ordered(order.provider, order.model, order.effort, self._choices.default())
         resolved = self._choices.resolve(wanted)
-        if resolved.choice is None:
-            missing = not self._sign_ins.state(wanted.provider).installed
-            self._refuse(job, f"error:cli_not_found_{wanted.provider}" if missing else "error:not_signed_in", resolved.note)
+        named = bool(order.provider or order.model)
+        if resolved.choice is None or (named and resolved.choice.provider != wanted.provider):  # it was made for that one
+            state = self._sign_ins.state(wanted.provider)
+            why = how_to_sign_in(wanted.provider, state) if named else resolved.note
+            self._refuse(job, "error:not_signed_in" if state.installed else f"error:cli_not_found_{wanted.provider}", why)
             return
-        agent = self._agents[resolved.choice.provider]
         told = Told()
-        for event in agent.turn(self._request(job, resolved.choice, folder)):
+        for event in self._events(job, resolved.choice, folder):
             told.add(event)
-            if job.stop.is_set() and not isinstance(event, Finished):
-                agent.interrupt(job.item.lane)  # it may have been asked for before there was anything to interrupt
-        agent.release(job.item.lane)
         self._finish(job, told, resolved.choice, folder, note=resolved.note)
+
+    def _events(self, job: Job, choice: Choice, folder: Path) -> Iterator[Event]:
+        if job.stop.is_set():
+            yield Finished("", "", "stopped", error="stopped")
+            return
+        agent = self._agents[choice.provider]
+        try:
+            for event in agent.turn(self._request(job, choice, folder)):
+                yield event
+                if job.stop.is_set() and not isinstance(event, Finished):
+                    agent.interrupt(job.item.lane)  # it may have been asked for before there was anything to interrupt
+        finally:
+            agent.release(job.item.lane)
 
     def _request(self, job: Job, choice: Choice, folder: Path) -> TurnRequest:
         settings, order, item = self._settings, job.order, job.item
@@ -201,7 +221,7 @@ class Unattended:
 
     def _replies(self, job: Job, reply: Reply) -> list[Reply]:
         """The same words for every chat that gets the result, headed by what it was."""
-        text = f"**TASK: {job.run.title}**\n\n{reply.text}"
+        text = f"**TASK: {plain(job.run.title)}**\n\n{reply.text}"
         return [replace(reply, chat=chat, text=text, slot="", closing=False) for chat in job.order.places or (job.item.chat,)]
 
     def _notes(self, job: Job, text: str) -> list[tuple[str, str]]:
@@ -215,12 +235,18 @@ class Unattended:
         self, item: Incoming, replies: list[Reply], result: tuple[str, str], *, record: TurnRecord | None = None, state: str = "done",
         notes: list[tuple[str, str]] | None = None,
     ) -> None:
-        """Close the run with its result, however long the disk is full; the next start reports it if the program ends first."""
+        """Close the run with its result; the next start reports it if the program ends before the disk takes it."""
+        finish = functools.partial(
+            self._ledger.finish, item.id, replies, turn=record, state=state, result=result, notes=notes or ()
+        )
+        self._insist(item, finish)
+
+    def _insist(self, item: Incoming, store: Callable[[], T]) -> T:
+        """Store something, however long the disk is full. Raises the disk's error when the program ends first."""
         while True:
             try:
-                self._ledger.finish(item.id, replies, turn=record, state=state, result=result, notes=notes or ())
-                return
+                return store()
             except (sqlite3.OperationalError, OSError) as error:
                 log.error("disk refused item=%s reason=%s", item.id, error)
                 if self._closing.wait(DISK_PAUSE):
-                    return
+                    raise

@@ -13,6 +13,7 @@ from ductor_lib.orchestrator.directives import Directed
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.limits import turn_budget
 from ductor_lib.orchestrator.runs import Order
+from ductor_lib.orchestrator.words import plain
 from ductor_lib.paths import Paths
 from ductor_lib.ports import Choice, TurnRequest
 from ductor_lib.session import Bucket, Reset, Sessions
@@ -74,7 +75,7 @@ class Plans:
         bucket, reset = self._sessions.take(item.lane, resolved.choice.provider, self._paths.workspace)
         prompt, told = self._prompt(item, directed.text, bucket)
         notes = tuple(filter(None, (resolved.note, FRESH[reset] if reset else "")))
-        heading = f"**{'HOOK' if run.source == 'hook' else 'TASK'}: {run.title}**" if run else ""
+        heading = f"**{'HOOK' if run.source == 'hook' else 'TASK'}: {plain(run.title)}**" if run else ""
         return Plan(item, prompt, resolved.choice, bucket, notes=notes, heading=heading, told=told, order=order)
 
     def request(self, plan: Plan, cwd: Path) -> TurnRequest:

@@ -13,6 +13,7 @@ from ductor_lib.database import Database
 from ductor_lib.events import Finished
 from ductor_lib.messages import Chat, Incoming, Reply
 from ductor_lib.orchestrator.outbox import Outbox, Outgoing
+from ductor_lib.security import clean
 
 DETAIL_CHARS = 2_000  # of an answer or an error, kept for the log of a job
 WAITING = ""  # the status of a run that has not ended
@@ -172,14 +173,16 @@ class Runs:
 
     def last_due(self, source: str, *, besides: str = "") -> dict[str, float]:
         """The latest moment each job has a row for; rows whose keys are like `besides` (of SQL) do not count."""
-        rows = self._database.rows("SELECT name, MAX(due) AS due FROM runs WHERE source = ? AND key NOT LIKE ? GROUP BY name", source, besides)
+        rows = self._database.rows(
+            "SELECT name, MAX(due) AS due FROM runs WHERE source = ? AND key NOT LIKE ? GROUP BY name", source, besides
+        )
         return {row["name"]: row["due"] for row in rows}
 
     def end(self, cursor: sqlite3.Cursor, item: int, status: str, detail: str) -> None:
         """Close the run an item belongs to, in the caller's transaction. Of several items one success is enough."""
         cursor.execute(
             "UPDATE runs SET status = ?, detail = ?, ended_at = ? WHERE id = (SELECT run FROM inbox WHERE id = ?) AND status != 'success'",
-            (status, detail[:DETAIL_CHARS], self._now(), item),
+            (status, clean(detail[:DETAIL_CHARS]), self._now(), item),  # sqlite refuses the lone surrogates that an agent may write
         )
 
     def reopen(self, cursor: sqlite3.Cursor, item: int) -> None:
