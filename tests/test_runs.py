@@ -170,3 +170,41 @@ def test_a_ledger_of_an_older_version_gets_the_new_column(tmp_path: Path) -> Non
         _, waiting = ledger.recover()
 
     assert [(found.text, found.run) for found in waiting] == [("hello", 0)]
+
+
+def test_what_waits_of_a_job_is_withdrawn_and_what_runs_goes_on(ledger: Ledger) -> None:
+    _, (begun,) = ledger.runs.add(run(1), [item(1)])
+    ledger.begin(begun.id)
+    _, (waiting,) = ledger.runs.add(run(2), [item(2)])
+    _, (other,) = ledger.runs.add(run(3, "other"), [item(3)])
+
+    withdrawn = ledger.runs.withdraw("job", "report")
+
+    assert withdrawn == 1
+    assert [one.status for one in ledger.runs.history("job", "report")] == ["skipped:cancelled", ""]
+    assert ledger.begin(waiting.id) is None
+    assert ledger.begin(other.id) is not None
+    assert ledger.runs.withdraw("job", "report") == 0
+
+
+def test_old_runs_are_forgotten_but_counted_and_what_somebody_may_run_again_stays(tmp_path: Path) -> None:
+    moment = [100.0]
+    ledger = Ledger(tmp_path / "ledger.db", now=lambda: moment[0])
+    _, (cut,) = ledger.runs.add(run(0), [item(0)])
+    ledger.begin(cut.id)
+    ledger.interrupt([cut], [])
+    for number in range(1, 6):
+        ledger.runs.add(replace(run(number), status="success"))
+    ledger.runs.add(replace(run(9, "other"), status="success"))
+    _, (waiting,) = ledger.runs.add(run(7, "open"), [item(7)])
+    moment[0] = 1000.0
+
+    expected = ledger.runs.old(500.0, keep=2)
+    gone = [ledger.runs.purge(100.0, keep=2), ledger.runs.purge(500.0, keep=2), ledger.runs.purge(500.0, keep=2)]
+
+    assert (expected, gone) == (3, [0, 3, 0])
+    assert [one.due for one in ledger.runs.history("job", "report")] == [5.0, 4.0, 0.0]
+    assert ledger.runs.counts("job") == {"report": 6, "other": 1, "open": 1}
+    assert ledger.again(cut.id, OWNER) is not None
+    assert ledger.begin(waiting.id) is not None
+    ledger.close()
