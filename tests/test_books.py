@@ -411,3 +411,23 @@ def test_entries_stand_where_a_reader_finds_them(others: dict[str, object], list
 def test_of_two_lists_with_one_name_the_last_counts_as_for_json() -> None:
     assert entries('{"jobs": [1],\n "jobs": [2, 3]}', "jobs")[0] == 2
     assert entries('{"x": 1}', "jobs") == (1, [])
+
+
+def test_several_are_switched_in_one_write_and_one_with_a_mistake_is_left_alone(path: Path) -> None:
+    book = by_hand(path, '"0 9 * * *"', '"0 99 * * *"')
+
+    left = book.switch(["a", "b", "gone"], on=False)
+
+    assert left == ["a", "gone"]
+    stored = {entry["id"]: entry for entry in json.loads(path.read_text())["jobs"]}
+    assert (stored["a"].get("enabled"), stored["a"]["colour"], stored["b"]["enabled"]) == (None, "red", False)
+    assert [job.enabled for job in book.all()] == [True, False]
+
+
+def test_nothing_is_switched_in_a_damaged_file(path: Path) -> None:
+    book = by_hand(path, "]", "")
+
+    with pytest.raises(DuctorError, match="line"):
+        book.switch(["a"], on=False)
+
+    assert path.read_text() == BY_HAND.replace("]", "")

@@ -277,6 +277,16 @@ def test_a_reminder_is_shown_and_said_by_hand(tmp_path: Path) -> None:
         assert not bot.prompts()
 
 
+def test_all_off_goes_past_a_job_with_a_mistake_and_names_it(tmp_path: Path) -> None:
+    with bot_with(tmp_path, job("good"), job("bad")) as bot:
+        bot.paths.cron_jobs.write_text(json.dumps({"jobs": [job("good"), job("bad", schedule="99 9 * * *")]}))
+
+        said = pressed(bot, typed(bot, "off all", "Turn off 2 jobs?"), "Turn off 2", "1 job turned off")
+
+        assert "a mistake there: bad." in said.text
+        assert enabled(bot) == {"good": False, "bad": True}
+
+
 def test_while_the_file_is_damaged_the_panel_names_the_line_and_changes_nothing(tmp_path: Path) -> None:
     with bot_with(tmp_path, job("report")) as bot:
         bot.paths.cron_jobs.write_text('{"jobs": [\n}')
@@ -328,3 +338,14 @@ def test_a_run_that_waits_for_its_turn_is_taken_back(tmp_path: Path) -> None:
         typed(bot, "stop first", "It is being stopped")
         bot.settle()
         assert len(bot.prompts()) == 1
+
+
+def test_a_disk_that_takes_nothing_is_named_and_costs_nothing(tmp_path: Path) -> None:
+    with bot_with(tmp_path, job("a"), job("b")) as bot:
+        bot.paths.cron_jobs.with_name("cron_jobs.json.tmp").mkdir()  # what is written first has no place
+
+        assert "Nothing was changed" in typed(bot, "off a", "It cannot be stored").text
+        asked = typed(bot, "off all", "Turn off 2 jobs?")
+        pressed(bot, asked, "Turn off 2", "The jobs cannot be stored")
+
+        assert enabled(bot) == {"a": True, "b": True}

@@ -107,12 +107,18 @@ class Book(Generic[T]):
         if unknown := [name for name in changes if name not in known]:
             raise DefinitionError({name: f"cannot be changed{nearest(name, self._kind) if name != 'id' else ''}" for name in unknown})
         with self._changing() as listed:
-            entry = self._entry(listed, id)
-            changed = {name: value for name, value in (entry | dict(changes)).items() if value is not None or name not in changes}
-            item = self._read(changed)
-            entry.clear()
-            entry.update(changed)
-        return item
+            return self._change(listed, id, changes)
+
+    def switch(self, ids: Collection[str], *, on: bool) -> list[str]:
+        """Enable or disable several entries in one write. Returns the ids that are gone or have a mistake: those stay as they are."""
+        left = []
+        with self._changing() as listed:
+            for id in ids:
+                try:
+                    self._change(listed, id, {"enabled": on})
+                except DuctorError:
+                    left.append(id)
+        return left
 
     def remove(self, id: str) -> None:
         """Take out the entry with exactly this id. Raises DuctorError when there is none."""
@@ -133,6 +139,15 @@ class Book(Generic[T]):
             yield listed
         with self._lock:
             self._look()
+
+    def _change(self, listed: Sequence[object], id: str, changes: Mapping[str, object]) -> T:
+        """Change one entry in the list, if what comes out is accepted."""
+        entry = self._entry(listed, id)
+        changed = {name: value for name, value in (entry | dict(changes)).items() if value is not None or name not in changes}
+        item = self._read(changed)
+        entry.clear()
+        entry.update(changed)
+        return item
 
     def _entry(self, listed: Sequence[object], id: str) -> dict[str, object]:
         found = next((entry for entry in listed if isinstance(entry, dict) and entry.get("id") == id), None)

@@ -24,6 +24,8 @@ EMPTY = (
 )
 FORMS = "Typed: `/cron`, and `/cron on`, `off`, `run`, `stop`, `log` or `remove` with the id or the beginning of a title."
 
+BACK = ((Button("‹ Back", "/cron"),),)
+
 Panel = tuple[str, Rows]
 
 
@@ -32,7 +34,9 @@ def cron(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     try:
         text, rows = _answer(desk, item, " ".join(words.split()))
     except DuctorError as error:
-        text, rows = f"⚠️ {plain(str(error))} Nothing was changed.", ((Button("‹ Back", "/cron"),),)
+        text, rows = f"⚠️ {plain(str(error))} Nothing was changed.", BACK
+    except OSError as error:
+        text, rows = f"⚠️ The jobs cannot be stored: {plain(error.strerror or str(error))}. Nothing was changed.", BACK
     # A press edits the panel where it is; what was typed is answered below it, and the old panel goes.
     return [Reply(item.chat, text, buttons=rows, slot=SLOT, fresh=item.kind != "press")]
 
@@ -173,10 +177,12 @@ def _ask_all(desk: Desk, verb: str) -> Panel:
 
 
 def _all(desk: Desk, verb: str) -> Panel:
-    found = _others(desk, verb)
-    for job in found:
-        _operate(desk, "enable" if verb == "on" else "disable", job)
-    return _page(desk, 1, f"{'✅' if verb == 'on' else '○'} {count(len(found), 'job')} turned {verb}.")
+    found = [job.id for job in _others(desk, verb)]
+    left = desk.office.jobs.switch(found, on=verb == "on")
+    note = f"{'✅' if verb == 'on' else '○'} {count(len(found) - len(left), 'job')} turned {verb}."
+    if left:
+        note += f" Left as they are, because the file has a mistake there: {', '.join(f'`{id}`' for id in left)}."
+    return _page(desk, 1, note)
 
 
 def _others(desk: Desk, verb: str) -> list[Job]:
