@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
+import re
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +21,15 @@ from ductor_lib.infra.requests import Requests
 from ductor_lib.loop import Loop
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.paths import Paths
+from ductor_lib.verbs import cleanup, cron, webhook
 from ductor_lib.verbs.answers import spoken, table
 from ductor_lib.verbs.offline import offline
 from tests.command_line import CommandLine
+from tests.fakes import ROOT
 
+PAGES = ("docs/automation.md", "docs/modules/cron.md", "docs/modules/webhook.md", "docs/modules/cleanup.md",
+         "ductor_lib/home/workspace/skills/ductor-automation/SKILL.md")  # fmt: skip
+EXAMPLE = re.compile(r"^ *```sh\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 NEWS = ("cron", "add", "--title", "Morning news", "--schedule", "0 7 * * 1-5", "--instruction", "Collect the news.")
 
 
@@ -262,3 +270,30 @@ def test_fields_in_errors_are_called_as_on_the_command_line() -> None:
 def test_columns_are_as_wide_as_they_need_to_be() -> None:
     assert table([("a", "bb", "c"), ("aaa", "b", "")]) == ["a    bb  c", "aaa  b"]
     assert table([]) == []
+
+
+# ── what the pages say ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def shown(page: str) -> list[str]:
+    """The commands of ductor in a page's examples."""
+    text = "\n".join(EXAMPLE.findall((ROOT / page).read_text(encoding="utf-8"))).replace("\\\n", " ")
+    return [line.strip() for line in text.splitlines() if re.match(r" *ductor (cron|webhook|cleanup)", line)]
+
+
+@pytest.mark.parametrize("command", [pytest.param(command, id=command[:60]) for page in PAGES for command in shown(page)])
+def test_an_example_of_the_pages_is_understood(command: str) -> None:
+    parser = argparse.ArgumentParser()
+    verbs = parser.add_subparsers()
+    for verb in (cron, webhook, cleanup):
+        verb.add(verbs)
+
+    parser.parse_args(shlex.split(command)[1:])  # leaves with 2 for what it does not know
+
+
+@pytest.mark.parametrize(("page", "rows"), [("docs/modules/cron.md", cron.WORDS), ("docs/modules/webhook.md", webhook.WORDS)])
+def test_the_page_has_every_word_and_no_other(page: str, rows: tuple[cron.Word, ...]) -> None:
+    table = (ROOT / page).read_text(encoding="utf-8").partition("<!-- words -->\n")[2].partition("<!-- end -->")[0]
+    documented = [word for line in table.splitlines()[2:] for word in re.findall(r"`(\w+)`", line.split(" | ")[0])]
+
+    assert sorted(documented) == sorted(row.name for row in rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from ductor_lib.automation.books import HookBook
 from ductor_lib.orchestrator.ledger import Ledger
 from tests.command_line import CommandLine
+from tests.fakes import ROOT
 from tests.test_cron_verb import serving
 
+GUIDE = ROOT / "docs" / "automation.md"
 BUILD = ("webhook", "add", "--title", "Build failed", "--template", "The build failed: {{url}}")
 SECRET = "whsec_of_the_sender_0123456789"
 
@@ -147,6 +150,15 @@ def test_a_hook_that_nobody_can_call_yet_says_how_to_switch_the_server_on(tmp_pa
     said = [ductor.lines(*BUILD), ductor.lines("webhook", "list")]
 
     assert all("set enabled = true under [webhooks]" in "\n".join(lines) for lines in said)
+
+
+def test_the_page_shows_the_line_that_is_printed(ductor: CommandLine) -> None:
+    example = re.search(r"```sh\n(ductor webhook add --id.*?)```.*?```text\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    assert example is not None
+
+    lines = ductor.lines(*shlex.split(example[1])[1:])
+
+    assert [re.sub(r"Bearer [^\"]+", "Bearer …", line) for line in lines if line.startswith("call")] == example[2].splitlines()
 
 
 def test_a_broken_entry_is_named_with_its_line(ductor: CommandLine) -> None:
