@@ -12,7 +12,7 @@ from pathlib import Path
 from ductor_lib.cli.claude import parse
 from ductor_lib.cli.codex_items import text_of
 from ductor_lib.cli.codex_models import Model
-from ductor_lib.cli.environment import HOME, MARK, mark
+from ductor_lib.cli.environment import home_environment, mark
 from ductor_lib.cli.process import END, ChildProcess
 
 FRESH = 3600.0  # seconds
@@ -39,7 +39,7 @@ class ClaudeModels:
     ) -> None:
         self._command = tuple(command)
         self._home = home
-        self._variables = {**variables, HOME: str(home), MARK: mark(run, NAME)}
+        self._variables = home_environment(variables, home=home, marker=mark(run, NAME))
         self._now = now
         self._lock = threading.Lock()
         self._known: tuple[Model, ...] = ()

@@ -20,6 +20,11 @@ flood     the bot's processor time for 50 MB of output that is not shown, and th
 markdown  10 kB of Markdown to text with entities: prose, and a text that is mostly lists, code and tables.
 ledger    accept() stores a message before it is confirmed, finish() closes it with its answer. "In memory" is the same without
           a disk: the difference is what flushing costs.
+first     with the real agents, where they are on PATH and a model that is a stand-in: from a message that a pending poll hands out
+          until the first words are in the chat, with an agent that is there and with a new one. The bot's part is what is
+          left without the agent's own, which is driven by a minimal script with the same prompt, one after the other.
+agents    memory of the real agents of 5 conversations.
+cycles    100 turns that are interrupted, of each agent, scripted and real: the processes that are left.
 """
 
 from __future__ import annotations
@@ -29,13 +34,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.bench import latency, load, pieces, starting
+from tests.bench import agents, latency, load, pieces, starting
 from tests.bench.figures import HEAD, Figure, line
 
 FIGURES: dict[str, Callable[[int], Iterator[Figure]]] = {
     "start": starting.start, "memory": starting.memory, "warm": latency.warm, "cold": latency.cold, "answer": latency.answer,
     "calls": load.calls, "crowd": load.crowd, "queue": load.queue, "flood": load.flood, "markdown": pieces.markdown,
-    "ledger": pieces.ledger,
+    "ledger": pieces.ledger, "first": agents.first, "agents": agents.memory, "cycles": agents.cycles,
 }  # fmt: skip
 
 

@@ -12,10 +12,11 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from ductor_lib.demo.state import Call, Message
 from ductor_lib.demo.telegram import LoopbackTelegram
@@ -39,31 +40,38 @@ class Rig:
     """A running `python ductor.py` whose `claude` is the scripted agent. Enter it to start, leave it to stop.
 
     `warm` is the number of agents kept between turns, `parallel` of those at work; `users` may write beside the owner.
+    `programs` are other agents, as scripts by their names; `settings` are more lines of config.toml, before its sections.
     """
 
-    def __init__(self, *, warm: int = 2, parallel: int = 8, users: Sequence[int] = ()) -> None:
+    def __init__(
+        self, *, warm: int = 2, parallel: int = 8, users: Sequence[int] = (), programs: Mapping[str, str] | None = None,
+        settings: Sequence[str] = (), variables: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self._stack = ExitStack()
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ductor-bench-")))
         self.telegram = self._stack.enter_context(LoopbackTelegram())
         self.workspace = self.folder / "home" / "workspace"
-        program = self.folder / "bin" / "claude"
-        program.parent.mkdir()
-        program.write_text(AGENT)
-        program.chmod(0o755)
+        self.program = self.folder / "bin" / "claude"
+        self.program.parent.mkdir()
+        for name, script in (programs or {"claude": AGENT}).items():
+            program = self.program.parent / name
+            program.write_text(script)
+            program.chmod(0o755)
         config = self.folder / "home" / "config" / "config.toml"
         config.parent.mkdir(parents=True)
         config.write_text(
             f'telegram_token = "{self.telegram.token}"\ntelegram_api_url = "{self.telegram.url}"\n'
             f'allowed_user_ids = {[OWNER, *users]}\nallowed_group_ids = [{GROUP}]\npermission_mode = "acceptEdits"\n'
-            f'[agents]\nwarm = {warm}\nparallel = {parallel}\npass_env = ["DUCTOR_DEMO_LOG"]\n'
+            + "".join(f"{line}\n" for line in settings)
+            + f'[agents]\nwarm = {warm}\nparallel = {parallel}\npass_env = ["DUCTOR_DEMO_LOG"]\n'
         )
-        self.program = program
         self.environment = {
-            "PATH": f"{program.parent}:{os.environ['PATH']}", "HOME": str(self.folder), "DUCTOR_HOME": str(self.folder / "home"),
+            "PATH": f"{self.program.parent}:{os.environ['PATH']}", "HOME": str(self.folder), "DUCTOR_HOME": str(self.folder / "home"),
             "DUCTOR_DEMO_LOG": str(self.folder / "prompts.jsonl"), "LANG": "C.UTF-8",
+            **(variables or {}),
         }
 
-    def __enter__(self) -> Rig:
+    def __enter__(self) -> Self:
         self.started_at = time.monotonic()
         with (self.folder / "stderr").open("wb") as stderr:
             self.process = subprocess.Popen([sys.executable, str(ROOT / "ductor.py")], env=self.environment, cwd=self.folder, stderr=stderr)

@@ -1,0 +1,167 @@
+"""The real agents under the bot: their first words, what they have in memory, and that nothing is left of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ductor_lib.cli import sweep
+from ductor_lib.cli.codex import Codex
+from ductor_lib.cli.pool import ClaudePool
+from ductor_lib.events import Event, Finished, Started, Text, Tool
+from ductor_lib.messages import Chat
+from ductor_lib.ports import Agent, TurnRequest
+from tests.bench.figures import Figure
+from tests.bench.real import CLIS, CODEX_MODEL, ClaudeAlone, CodexAlone, RealRig, missing, prepare, read, stub_of, variables
+from tests.bench.rig import OWNER, ROOT, SOON
+
+LEAST = 15  # runs, so that a median means something on a noisy machine
+AIM = 10.0  # ms that the bot may add
+MS = 1000.0
+QUIET = 0.4  # seconds after which a chat has its whole budget of previews back
+CONVERSATIONS = range(1001, 1006)
+CYCLES = 100
+ALONE: dict[str, type[ClaudeAlone] | type[CodexAlone]] = {"claude": ClaudeAlone, "codex": CodexAlone}
+
+
+def first(runs: int) -> Iterator[Figure]:
+    """A message to the first words in the chat, beside the agent alone with the same prompt, one after the other."""
+    for cli in present():
+        with stub_of(cli) as url:
+            yield from _warm(cli, url, max(runs, LEAST))
+            yield from _cold(cli, url, max(runs, LEAST))
+
+
+def _warm(cli: str, url: str, runs: int) -> Iterator[Figure]:
+    through, alone = list[float](), list[float]()
+    with RealRig(cli, url) as rig:
+        rig.ask("[[scenario:plain n=2]] begin")
+        with ALONE[cli](rig) as agent:
+            agent.first("[[scenario:plain n=2]] begin")
+            for number in range(runs):
+                through.append(_shown(rig, OWNER, number))
+                begun = time.monotonic()
+                alone.append((agent.first(_prompt(number)) - begun) * MS)
+    yield from _compared(f"{cli}, first words, warm", through, alone)
+
+
+def _cold(cli: str, url: str, runs: int) -> Iterator[Figure]:
+    """A new process for each, and a new conversation. The agent alone gets its prompt as soon as it takes one."""
+    users = range(1001, 1001 + runs)
+    through, alone = list[float](), list[float]()
+    with RealRig(cli, url, warm=0, users=users) as rig:
+        rig.ask("[[scenario:plain n=2]] begin")
+        for number, user in enumerate(users):
+            rig.end_agents()
+            through.append(_shown(rig, user, number))
+            begun = time.monotonic()
+            with ALONE[cli](rig) as agent:
+                alone.append((agent.first(_prompt(number)) - begun) * MS)
+    yield from _compared(f"{cli}, first words, cold", through, alone)
+
+
+def _prompt(number: int) -> str:
+    return f"[[scenario:plain n=4]] number {number}"
+
+
+def _shown(rig: RealRig, chat: int, number: int) -> float:
+    """Milliseconds from a message that a pending poll gets to the call that shows the first words."""
+    rig.rest()
+    while not rig.telegram.still(QUIET):
+        pass
+    before = len(rig.telegram.calls)
+    said = time.monotonic()
+    rig.ask(_prompt(number), user=chat)
+    shown = next(call for call in list(rig.telegram.calls)[before:] if "word0" in call.params.get("text", ""))
+    return (shown.at - said) * MS
+
+
+def _compared(name: str, through: list[float], alone: list[float]) -> Iterator[Figure]:
+    added = [with_bot - without for with_bot, without in zip(through, alone, strict=True)]
+    yield Figure(name, through, "ms", None, f"the agent alone: {median(alone):.1f} ms ({min(alone):.1f} to {max(alone):.1f})")
+    yield Figure(f"{name}, the bot's part", added, "ms", AIM)
+
+
+def memory(runs: int) -> Iterator[Figure]:
+    """What the agents of 5 conversations have in memory, after 3 turns in each."""
+    for cli in present():
+        with stub_of(cli) as url, RealRig(cli, url, warm=len(CONVERSATIONS), users=CONVERSATIONS) as rig:
+            for number in range(3):
+                for user in CONVERSATIONS:
+                    rig.ask(f"[[scenario:long size=10000]] {number}", user=user)
+            rig.settle()
+            pids = rig.agents()
+            note = f"{len(pids)} processes; resident, shared pages counted in each: {sum(_kb(pid, 'Rss') for pid in pids) / 1024:.0f} MB"
+            yield Figure(f"{cli}, 5 conversations, agents' memory", [sum(_kb(pid, "Pss") for pid in pids) / 1024], "MB", None, note)
+
+
+def _kb(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+# ── nothing is left ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def cycles(runs: int) -> Iterator[Figure]:
+    """100 turns of each agent that are interrupted, in turns while they begin, write and run a command; what is left of them."""
+    scripted = {"claude": "ductor_lib.demo.agent", "codex": "ductor_lib.demo.codex_agent"}
+    for cli, module in scripted.items():
+        yield from _cycles(f"scripted {cli}", cli, (sys.executable, "-m", module), "")
+    for cli in present():
+        with stub_of(cli) as url:
+            yield from _cycles(cli, cli, (cli,), url)
+
+
+def _cycles(name: str, cli: str, command: tuple[str, ...], url: str) -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory(prefix="ductor-bench-") as place:
+        folder, run, tools = Path(place), uuid.uuid4().hex, 0
+        prepare(folder, url)
+        environment = {**os.environ, **variables(url), "HOME": place, "PYTHONPATH": str(ROOT), "IS_SANDBOX": "1"}
+        given: dict[str, Any] = {"home": folder / "home", "run": run, "environment": environment, "pass_env": ["PYTHONPATH"], "parallel": 2}
+        agent: Agent = Codex(command, **given) if cli == "codex" else ClaudePool(command, warm=0, warm_seconds=60.0, **given)
+        begun = time.monotonic()
+        for number in range(CYCLES):
+            _interrupted(agent, folder, wanted=(Started, Text, Tool)[number % 3])
+            tools += len(_running(run, b"sleep"))
+        seconds = time.monotonic() - begun
+        agent.close()
+        left = len(_running(run))
+    yield Figure(f"{name}, {CYCLES} interrupts, commands left", [tools], "proc", 0, f"{seconds / CYCLES * MS:.0f} ms a turn")
+    yield Figure(f"{name}, processes left at the end", [left], "proc", 0)
+
+
+def _interrupted(agent: Agent, folder: Path, *, wanted: type[Event]) -> None:
+    """A turn that is stopped at the first event of this kind, in a session of its own."""
+    request = TurnRequest(
+        conversation="chat:1", chat=Chat(1), prompt="[[scenario:tool cmd='sleep 300']]", session_id=str(uuid.uuid4()), resume=False,
+        model="" if agent.name == "claude" else CODEX_MODEL, effort="", cwd=folder, instructions="", permission_mode="bypassPermissions",
+        timeout=SOON, silence=SOON,
+    )  # fmt: skip
+    asked = False
+    for event in agent.turn(request):
+        if isinstance(event, wanted) and not asked:
+            asked = agent.interrupt(request.conversation)
+        if isinstance(event, Finished):
+            assert (asked, event.outcome) == (True, "stopped"), f"it ended before it was stopped: {event}"
+
+
+def _running(run: str, words: bytes = b"") -> list[int]:
+    """The processes with the mark of a run, and with these words on their command line."""
+    return [pid for pid in sweep.processes() if f"DUCTOR_MARK={run}/".encode() in read(pid, "environ") and words in read(pid, "cmdline")]
+
+
+def present() -> Iterator[str]:
+    """The real agents of this machine; says why one cannot be measured."""
+    for cli in CLIS:
+        if why := missing(cli):
+            print(f"{cli} skipped: {why}", flush=True)
+        else:
+            yield cli
