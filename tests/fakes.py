@@ -30,8 +30,8 @@ def settings_for(telegram: LoopbackTelegram, **overrides: object) -> Settings:
     agents = {"pass_env": ["PYTHONPATH", "DUCTOR_DEMO_LOG"], **overrides.pop("agents", {})}  # type: ignore[dict-item]
     streaming = {"edit_interval_seconds": 0.1, **overrides.pop("streaming", {})}  # type: ignore[dict-item]
     return defaults(
-        telegram_token=telegram.token, telegram_api_url=telegram.url, permission_mode="acceptEdits",
-        agents=agents, streaming=streaming, **{"allowed_user_ids": (OWNER,), **overrides},  # type: ignore[arg-type]
+        telegram_token=telegram.token, telegram_api_url=telegram.url, agents=agents, streaming=streaming,
+        **{"allowed_user_ids": (OWNER,), "permission_mode": "acceptEdits", **overrides},  # type: ignore[arg-type]
     )
 
 

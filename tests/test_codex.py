@@ -21,7 +21,7 @@ import pytest
 from ductor_lib.cli import sweep
 from ductor_lib.cli.codex import NOTE, Codex
 from ductor_lib.cli.codex_exec import CodexExec
-from ductor_lib.cli.codex_params import PROMPT_CHARS, SHELL
+from ductor_lib.cli.codex_params import OWN, PROMPT_CHARS
 from ductor_lib.cli.codex_turn import DISOBEYED
 from ductor_lib.events import Event, Finished, Started, Status, Text, Thinking, Tool, ToolDone
 from ductor_lib.messages import Chat
@@ -368,7 +368,7 @@ def test_other_parameters_are_another_server(agents: Agents) -> None:
 
     first, second = agents.prompts()
     assert first["pid"] != second["pid"]
-    assert second["argv"] == [*SHELL, "-c", "model_verbosity=low", "app-server"]
+    assert second["argv"] == [*OWN, "-c", "model_verbosity=low", "app-server"]
 
 
 def test_a_command_knows_its_chat_and_carries_its_conversation_s_mark(either: Agents) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ductor_lib.cli.codex_params import (
-    SHELL,
+    OWN,
     codex_environment,
     exec_argv,
     exec_prompt,
@@ -175,7 +175,7 @@ def test_the_prompt_is_never_on_a_command_line_and_the_user_s_words_are() -> Non
     assert copy[-5:] == ["fork", "--json", "--skip-git-repo-check", "original", "-"]
     assert new[:8] == old[:8] == ["codex", "exec", "--color", "never", "-C", "/home/user/project", "-s", "workspace-write"]
     assert "model_verbosity=low" in new
-    assert server_argv(["codex"], request.parameters) == ["codex", *SHELL, "-c", "model_verbosity=low", "app-server"]
+    assert server_argv(["codex"], request.parameters) == ["codex", *OWN, "-c", "model_verbosity=low", "app-server"]
 
 
 def test_what_is_remembered_goes_to_the_server_and_to_a_new_process_on_its_stdin() -> None:

@@ -18,7 +18,10 @@ PROMPT_CHARS = 1_000_000  # Codex takes 1,048,576 characters, also on stdin
 SANDBOXES = {"bypassPermissions": "danger-full-access", "acceptEdits": "workspace-write", "dontAsk": "workspace-write", "plan": "read-only"}
 WRITABLE = "sandbox_workspace_write.writable_roots"
 CAREFUL = "workspace-write"  # for the modes in which Claude Code would ask
-SHELL = ("-c", "allow_login_shell=false")  # a login shell sets PATH anew on some systems: `ductor` would not be found
+OWN = (  # before the user's own parameters, which win
+    "-c", "allow_login_shell=false",  # a login shell sets PATH anew on some systems: `ductor` would not be found
+    "-c", 'project_root_markers=["memory_system"]',  # in a task folder the rules of the workspace count, too, as for Claude Code
+)  # fmt: skip
 OWN_PREFIXES = ("CODEX_", "OPENAI_")
 INSIDE = ("CODEX_CI", "CODEX_MANAGED_", "CODEX_SANDBOX", "CODEX_SESSION_ID", "CODEX_THREAD_ID", "CODEX_TOOL_CALL_ID", "CODEX_VERSION")
 STRANGE = ("ANTHROPIC_", "CLAUDE_")  # the other agent's; Codex does not need them
@@ -49,7 +52,7 @@ def codex_environment(base: Mapping[str, str], *, pass_env: Sequence[str], secre
 
 def server_argv(command: Sequence[str], parameters: Sequence[str]) -> list[str]:
     """The command line of a shared server; `parameters` are the user's own, so they are part of what makes it another server."""
-    return [*command, *SHELL, *parameters, "app-server"]
+    return [*command, *OWN, *parameters, "app-server"]
 
 
 def exec_argv(command: Sequence[str], request: TurnRequest) -> list[str]:
@@ -62,7 +65,7 @@ def exec_argv(command: Sequence[str], request: TurnRequest) -> list[str]:
     overrides = [word for key, value in values.items() if value for word in ("-c", f"{key}={value}")]
     model = ["-m", request.model] if request.model else []
     place = ["-C", str(request.cwd), "-s", sandbox(request.permission_mode)]
-    words = [*command, "exec", "--color", "never", *place, *model, *SHELL, *overrides, *request.parameters]
+    words = [*command, "exec", "--color", "never", *place, *model, *OWN, *overrides, *request.parameters]
     session = ["resume", request.session_id] if request.resume else ["fork", request.fork_of] if request.fork_of else []
     return [*words, *session[:1], "--json", "--skip-git-repo-check", *session[1:], "-"]  # the subcommands know only these two options
 

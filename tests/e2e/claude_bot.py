@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from ductor_lib.app import App
 from ductor_lib.cli import sweep
-from tests.e2e.model_stub import ModelStub
+from tests.e2e.model_stub import ModelStub, Request
 from tests.fakes import NO_CODEX, SOON, Bot, is_running
 
 CLAUDE = shutil.which("claude") or ""
@@ -34,6 +34,11 @@ class ClaudeBot(Bot):
         self._variables = environment(folder, stub, key)
         wanted = {"cli_parameters": {"claude": TOOLS}, "streaming": {"edit_interval_seconds": 0.2}, **overrides}
         super().__init__(folder, command=(command,), codex=NO_CODEX, telegram=None, **wanted)
+
+    @property
+    def asked(self) -> list[Request]:
+        """What the model was asked, in order."""
+        return self.stub.requests
 
     def _build(self) -> App:
         return App(self._settings, self.paths, environment=self._variables, command=self._command, codex_command=NO_CODEX)
@@ -76,7 +81,7 @@ class ClaudeBot(Bot):
 def environment(folder: Path, stub: ModelStub, key: str) -> dict[str, str]:
     """What the bot inherits: a home that is empty at first, and the way to the stub."""
     home = folder / "user"
-    home.mkdir(exist_ok=True)
+    (home / ".claude").mkdir(parents=True, exist_ok=True)  # where there is none, no skills are shared
     signed_in = {"ANTHROPIC_API_KEY": key} if key else {}
     return {
         "PATH": os.environ["PATH"], "HOME": str(home), "ANTHROPIC_BASE_URL": stub.url, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,27 +17,12 @@ from ductor_lib.cli.codex_models import parse
 from ductor_lib.cli.codex_params import codex_environment
 from ductor_lib.events import Finished, Started, Status, Text, Thinking, Tool, ToolDone
 from ductor_lib.ports import TurnRequest
+from tests.e2e.codex_bot import CODEX, CONFIG, MISSING
 from tests.e2e.responses_stub import ResponsesStub
 from tests.test_codex import SOON, Agents, end, eventually, is_text, is_tool, keeps_the_contract, running, words, written
 
-CODEX = shutil.which("codex") or ""
-MISSING = (
-    "codex is not on PATH; npm install -g @openai/codex fetches it" if not CODEX
-    else "" if sweep.BY_ENVIRONMENT else "this system has no /proc to see in what an agent runs"
-)  # fmt: skip
 if MISSING:
     pytest.skip(MISSING, allow_module_level=True)
-
-CONFIG = """\
-model = "gpt-5.5"
-model_provider = "stub"
-check_for_update_on_startup = false
-
-[model_providers.stub]
-name = "stub"
-base_url = "{url}"
-wire_api = "responses"
-"""
 
 
 class RealAgents(Agents):
