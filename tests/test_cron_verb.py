@@ -16,6 +16,7 @@ import pytest
 
 from ductor_lib.automation.books import JobBook
 from ductor_lib.automation.operations import OPERATIONS
+from ductor_lib.demo.telegram import LoopbackTelegram
 from ductor_lib.infra.lock import HomeLock
 from ductor_lib.infra.requests import Requests
 from ductor_lib.loop import Loop
@@ -25,7 +26,8 @@ from ductor_lib.verbs import cleanup, cron, webhook
 from ductor_lib.verbs.answers import spoken, table
 from ductor_lib.verbs.offline import offline
 from tests.command_line import CommandLine
-from tests.fakes import ROOT
+from tests.fakes import OWNER, ROOT, SOON
+from tests.program import Program, agents, configure, until
 
 PAGES = ("docs/automation.md", "docs/modules/cron.md", "docs/modules/webhook.md", "docs/modules/cleanup.md",
          "ductor_lib/home/workspace/skills/ductor-automation/SKILL.md")  # fmt: skip
@@ -270,6 +272,33 @@ def test_fields_in_errors_are_called_as_on_the_command_line() -> None:
 def test_columns_are_as_wide_as_they_need_to_be() -> None:
     assert table([("a", "bb", "c"), ("aaa", "b", "")]) == ["a    bb  c", "aaa  b"]
     assert table([]) == []
+
+
+def test_with_the_whole_program_a_job_runs_is_logged_and_can_be_stopped(tmp_path: Path) -> None:
+    with LoopbackTelegram() as telegram:
+        ductor = CommandLine(tmp_path)
+        configure(tmp_path, telegram, "[webhooks]", "enabled = false")
+        with Program(tmp_path) as program:
+            telegram.wait(lambda t: [call for call in t.calls if call.method == "getUpdates"], timeout=SOON)
+            ductor.json(*NEWS, "--id", "news")
+            ductor.json("cron", "run", "news")
+            telegram.wait(lambda t: [m for m in t.messages(OWNER) if "TASK: Morning news" in m.text], timeout=SOON)
+            log = ductor.json("cron", "log", "news")["runs"]
+            nothing = ductor.refused("cron", "stop", "news")
+            ductor.json("cron", "edit", "news", "--instruction", "[[scenario:slow secs=60]] Count.")
+            ductor.json("cron", "run", "news")
+            until(lambda: agents(tmp_path), "the agent at work")
+            stopped = ductor.json("cron", "stop", "news")
+            until(lambda: "error:stopped" in str(ductor.json("cron", "log", "news")), "the end of the run")
+            cleaned = ductor.json("cleanup", "--dry-run")
+            program.stop()
+            assert program.wait() == 0
+
+    assert [run["status"] for run in log] == ["success"]  # type: ignore[attr-defined]
+    assert "does not run just now" in nothing
+    assert stopped["ended"] is True
+    assert cleaned["files"] == 0
+    assert "Traceback" not in program.output + program.log
 
 
 # ── what the pages say ──────────────────────────────────────────────────────────────────────────────────────────────

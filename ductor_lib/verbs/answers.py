@@ -14,7 +14,7 @@ from typing import TextIO
 
 from ductor_lib.errors import ConfigError, DuctorError
 from ductor_lib.paths import Paths
-from ductor_lib.verbs.offline import request
+from ductor_lib.verbs.control import perform
 
 DONE, FAILED, UNUSABLE = 0, 1, 2
 MOST_INPUT = 1_000_000  # bytes of the standard input
@@ -47,6 +47,17 @@ def carry_out(options: argparse.Namespace, name: str, args: Callable[[], Answer]
         return _say(json.dumps(answer, ensure_ascii=False), sys.stdout, DONE)
     notes = [f"note: {note}" for note in texts(answer, "notes")]
     return _say("\n".join([*lines(answer), *notes]), sys.stdout, DONE)
+
+
+def request(paths: Paths, name: str, args: Answer) -> Answer:
+    """Have the running bot do an operation or, when none runs, do it here. Raises DuctorError with a sentence."""
+
+    def here(same: Answer) -> Answer:
+        from ductor_lib.verbs.offline import offline  # only here: asking a bot needs none of it, and it takes most of the time
+
+        return offline(paths, name, same)
+
+    return perform(paths, name, args, here)
 
 
 def spoken(error: str) -> str:

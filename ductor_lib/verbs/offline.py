@@ -21,7 +21,6 @@ from ductor_lib.messages import Incoming
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.paths import Paths
 from ductor_lib.storage import JsonFile
-from ductor_lib.verbs.control import perform
 from ductor_lib.workspace.tasks import Tasks
 from ductor_lib.workspace.upkeep import STATE
 
@@ -39,11 +38,6 @@ class Known:
 
     def list(self) -> tuple[Model, ...]:
         return self.models
-
-
-def request(paths: Paths, name: str, args: Raw) -> Raw:
-    """Have the running bot do an operation or, when none runs, do it here. Raises DuctorError with a sentence."""
-    return perform(paths, name, args, lambda same: offline(paths, name, same))
 
 
 def offline(paths: Paths, name: str, args: Raw) -> Raw:
