@@ -2,7 +2,7 @@
 
 A point is a place and `#N` for its N-th time ("accept:done", "final send:after#2"). SETTINGS is JSON. Places:
 
-* METHOD:open and METHOD:done around the commit of each transaction of the ledger and the outbox, by the name of the method
+* METHOD:open and METHOD:done around the commit of each transaction of the ledger, its runs and the outbox, by the name of the method
 * turn, then the name of each event of the agent (Started, Text, Tool, ToolDone, Finished) before anybody acts on it
 * KIND CALL:before and KIND CALL:after around each call to Telegram; KIND is preview, card, report or final, CALL is send, edit or
   delete (deletions have no kind)
@@ -36,7 +36,8 @@ from ductor_lib.paths import Paths
 from ductor_lib.ports import TurnRequest
 from tests.fakes import AGENT, OWNER, environment_for
 
-HELPERS = {"_change", "_close"}  # of the ledger and the outbox: who called them is meant
+BOOKS = ("ledger", "runs", "outbox")
+HELPERS = {"_change", "_close", "_commit", "_lead"}  # of the books: who called them is meant
 KINDS = (("⏸", "card"), ("⚡", "report"))  # how the text begins
 
 place, _, nth = os.environ.get("CRASH_AT", "").partition("#")
@@ -63,9 +64,9 @@ class CrashingDatabase(Database):
 
 
 def caller() -> str:
-    """The public method of the ledger or the outbox that is at work."""
+    """The public method of the ledger, its runs or the outbox that is at work."""
     frame = sys._getframe()
-    while frame.f_back and (Path(frame.f_code.co_filename).stem not in ("ledger", "outbox") or frame.f_code.co_name in HELPERS):
+    while frame.f_back and (Path(frame.f_code.co_filename).stem not in BOOKS or frame.f_code.co_name in HELPERS):
         frame = frame.f_back
     return frame.f_code.co_name
 
@@ -126,9 +127,10 @@ PARTS = (  # what stands in the place of what
 def main(folder: Path, url: str, token: str, settings: dict[str, object]) -> None:
     for module, name, part in PARTS:
         setattr(module, name, part)
+    given = settings.pop("agents", {})
+    agents = {"pass_env": ["PYTHONPATH", "DUCTOR_DEMO_LOG"], **(given if isinstance(given, dict) else {})}
     chosen = defaults(
-        telegram_token=token, telegram_api_url=url, allowed_user_ids=(OWNER,), permission_mode="acceptEdits",
-        agents={"pass_env": ["PYTHONPATH", "DUCTOR_DEMO_LOG"]}, **settings,
+        telegram_token=token, telegram_api_url=url, allowed_user_ids=(OWNER,), permission_mode="acceptEdits", agents=agents, **settings
     )
     with app.App(chosen, Paths(folder / "home"), environment=environment_for(folder), command=AGENT) as bot:
         signal.signal(signal.SIGTERM, lambda *_: bot.stop())
