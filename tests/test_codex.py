@@ -23,6 +23,7 @@ from ductor_lib.cli.codex import NOTE, Codex
 from ductor_lib.cli.codex_exec import CodexExec
 from ductor_lib.cli.codex_params import OWN, PROMPT_CHARS
 from ductor_lib.cli.codex_turn import DISOBEYED
+from ductor_lib.cli.turn import Stop
 from ductor_lib.events import Event, Finished, Started, Status, Text, Thinking, Tool, ToolDone
 from ductor_lib.messages import Chat
 from ductor_lib.ports import TurnRequest
@@ -408,6 +409,19 @@ def test_one_more_message_reaches_the_running_turn(agents: Agents) -> None:
     events = turn.end()
     assert end(events).text == "word0 word1 "
     assert words(events).endswith("\n\nword0 word1 ")
+
+
+def test_a_stop_that_comes_before_the_prompt_keeps_it_back_without_a_server(build: Callable[..., Agents]) -> None:
+    agents, stop = build(kind=CodexExec), Stop()
+    assert isinstance(agents.codex, CodexExec)
+    stop.wish("stopped")
+
+    turn = agents.codex.run_turn(agents.request("hello"), stop, lambda wake: None)
+    with pytest.raises(StopIteration) as ended:
+        next(turn)
+
+    assert ended.value.value.outcome == "stopped"
+    assert not agents.log.exists()
 
 
 def test_a_message_for_no_turn_is_not_taken(agents: Agents) -> None:

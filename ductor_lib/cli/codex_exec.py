@@ -194,6 +194,8 @@ class CodexExec:
         wanted = request.session_id if request.resume else request.fork_of
         if wanted and not THREAD_ID.fullmatch(wanted):
             return Finished("", request.session_id, "failed", error="unknown_session")
+        if stop.reason is not None:  # just before: the prompt is kept back
+            return settle(Finished("", request.session_id, "failed"), stop.reason)
         marker = mark(self._run, request.conversation)
         variables = agent_environment(self._variables, home=self._home, marker=marker, chat=request.chat)
         with self._lock:
