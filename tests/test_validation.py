@@ -114,7 +114,6 @@ def test_a_mistake_in_a_job_names_the_key_the_value_and_what_is_accepted(changes
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"prompt_template": ""}, "prompt_template: is missing; must be a text"),
         ({"mode": "sleep"}, 'mode: "sleep" is not accepted; must be one of "wake", "cron_task"'),
         ({"auth_mode": "none"}, 'auth_mode: "none" is not accepted; must be one of "bearer", "hmac"'),
         ({"hmac_algorithm": "md5"}, 'hmac_algorithm: "md5" is not accepted; must be one of "sha256", "sha1", "sha512"'),
