@@ -78,6 +78,9 @@ class Heartbeat:
         self._ticked = now
         if now - before > 2 * self._rules.interval_minutes * 60:
             log.warning("heartbeats missed, was the machine asleep? seconds=%.0f", now - before)
+        if now < before:  # the clock was set back: what was noted by the other time would hold heartbeats up for as long
+            self._begun = now
+            self._beaten.clear()
         if self._quiet(now):
             return
         for conversation in self._sessions.conversations():

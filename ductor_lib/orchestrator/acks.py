@@ -10,12 +10,11 @@ POLITE = frozenset({"ok", "okay", "done", "acknowledged", "all", "good", "nothin
 
 def is_ack(text: str, token: str) -> bool:
     """Whether an answer is nothing but `token`: marks, case and a polite word or two do not count."""
-    wanted = AROUND.sub("", token).casefold()
-    joined = AROUND.sub("", text).casefold()
-    if not wanted or wanted not in joined:
+    pieces = [re.escape(piece) for piece in AROUND.split(token) if piece]
+    if not pieces:
         return False
-    rest = re.sub(re.escape(token), " ", text, flags=re.IGNORECASE)
-    return joined == wanted or all(word in POLITE for word in AROUND.sub(" ", rest).casefold().split())
+    rest, found = re.subn(r"[\W_]*".join(pieces), " ", text, flags=re.IGNORECASE)
+    return found > 0 and all(word in POLITE for word in AROUND.sub(" ", rest).casefold().split())
 
 
 def has_token(text: str, token: str) -> bool:

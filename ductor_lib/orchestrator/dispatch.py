@@ -104,12 +104,15 @@ class Dispatch:
     def _enqueue(self, item: Incoming, *, first: bool) -> None:
         with self._lock:
             waiting = self._lanes.get(item.lane)
-            if busy := waiting is not None:
-                (waiting.appendleft if first else waiting.append)(item)
-            else:
+            busy = waiting is not None
+            if waiting is None:
                 self._lanes[item.lane] = deque([item])
                 self._open(item.lane)
-        if busy and not first and item.kind != "task":
+            elif item.kind != "heartbeat":
+                (waiting.appendleft if first else waiting.append)(item)
+        if busy and item.kind == "heartbeat":
+            self._ledger.drop([item])  # somebody is being served there
+        elif busy and not first and item.kind != "task":
             self._ledger.queue(item.id)
             self._views.queue(item.chat)
 

@@ -182,7 +182,8 @@ class Turns:
             job = Job(plan, running, agent)
             told = self._tell(job)
             bucket = plan.bucket
-            if told.finished and told.finished.error == "unknown_session" and (bucket.started or bucket.fork_of):
+            lost = told.finished is not None and told.finished.error == "unknown_session" and bool(bucket.started or bucket.fork_of)
+            if lost and item.kind != "heartbeat":  # that never begins a session
                 renew = functools.partial(self._sessions.replace, item.lane, agent.name, self._cwd)
                 bucket = self._insist(item, renew, CANNOT_BEGIN)
                 note = NEW_SESSION.format(cli=CLIS[agent.name].title)
