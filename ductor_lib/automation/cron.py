@@ -109,7 +109,8 @@ class Cron:
         run = Run(key, "job", job.id, job.title, wanted.pack(), moment.timestamp())
         if job.message and not job.ask:
             said = Run(key, "job", job.id, job.title, run.task, run.due, "success", job.message)
-            number, _ = self._ledger.runs.add(said, replies=[Reply(chat, f"⏰ {job.message}") for chat in wanted.places])
+            replies = [Reply(chat, f"⏰ {job.message}", slot=reminder_of(job.id), fresh=True, closing=True) for chat in wanted.places]
+            number, _ = self._ledger.runs.add(said, replies=replies)
             return number
         if job.ask:
             item = Incoming(key, first, job.message, kind="wake", sent_at=self._now())
@@ -133,6 +134,11 @@ class Cron:
 
     def _moment(self) -> datetime:
         return datetime.fromtimestamp(self._now(), UTC)
+
+
+def reminder_of(job: str) -> str:
+    """The place of a reminder's confirmation, which the reminder itself takes."""
+    return f"remind:{job}"
 
 
 def order(task: Task, settings: Settings) -> Order:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import queue
-import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from ductor_lib.automation import token
 from ductor_lib.automation.books import HookBook, JobBook
 from ductor_lib.automation.cleanup import Cleanup
 from ductor_lib.automation.cron import Cron
@@ -33,7 +33,6 @@ from ductor_lib.workspace.tasks import Tasks
 TICK = 1.0  # seconds between two looks at what is due
 HEARTBEAT = 15.0  # seconds between two looks at who is due for a heartbeat
 OVERDUE = 60.0  # seconds between two looks at turns that run for too long
-TOKEN_BYTES = 32
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ class Automation:
         self._hooks = hooks
         self._cron = Cron(settings, jobs, ledger, released)
         self._intake = HookIntake(settings, ledger, released)
-        self._token = settings.webhooks.token or webhook_token(state)
+        self._token = token.made(settings, state)
         self.heartbeat = Heartbeat(settings, paths, state, sessions, choices, ledger, turns, released, allowed=allowed)
         self.office = Office(
             settings=settings, paths=paths, jobs=jobs, hooks=hooks, tasks=Tasks(paths.cron_tasks), ledger=ledger, catalogue=catalogue,
@@ -98,13 +97,3 @@ class Automation:
         limit = 2.0 * self._settings.cli_timeout
         for lane in (*self._turns.end_overdue(limit), *self._unattended.end_overdue(limit)):
             log.warning("turn ended, it ran for too long lane=%s", lane)
-
-
-def webhook_token(state: JsonFile) -> str:
-    """The token that callers show, from state.json; made there if there is none."""
-    with state.change() as data:
-        stored = data.get("webhooks")
-        section = stored if isinstance(stored, dict) else {}
-        if not isinstance(section.get("token"), str) or not section["token"]:
-            data["webhooks"] = section = {**section, "token": secrets.token_urlsafe(TOKEN_BYTES)}
-        return str(section["token"])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from ductor_lib import config
+from ductor_lib.automation.cron import reminder_of
 from ductor_lib.automation.definitions import Job
 from ductor_lib.automation.operations import operate
 from ductor_lib.automation.when import FORMS, WhenError, parse_when
@@ -53,7 +54,7 @@ def _add(desk: Desk, item: Incoming, words: str) -> Reply:
     id = str(operate("cron.add", desk.office, kept)["id"])
     to = "\n*That goes to the agent of this conversation, which answers here.*" if ask else ""
     button = Button("✖ Cancel", f"/remind cancel {id}")
-    return Reply(item.chat, f"⏰ {announced(moment, now)}: {plain(text)}{to}", buttons=((button,),), slot=_slot(id), fresh=True)
+    return Reply(item.chat, f"⏰ {announced(moment, now)}: {plain(text)}{to}", buttons=((button,),), slot=reminder_of(id), fresh=True)
 
 
 def title(text: str) -> str:
@@ -90,11 +91,6 @@ def _cancel(desk: Desk, item: Incoming, id: str, *, listed: bool) -> list[Reply]
         operate("cron.remove", desk.office, {"id": id})
     if listed:
         note = f"✖ Cancelled: {first_line(job.message)}" if known and job else GONE
-        return [Reply(item.chat, "", slot=_slot(id), closing=True), _list(desk, item, note)]
+        return [Reply(item.chat, "", slot=reminder_of(id), closing=True), _list(desk, item, note)]
     text = f"✖ Cancelled: {plain(job.message)}" if known and job else GONE
-    return [Reply(item.chat, text, slot=_slot(id), closing=True)]
-
-
-def _slot(id: str) -> str:
-    """The place of the answer that promised this reminder."""
-    return f"remind:{id}"
+    return [Reply(item.chat, text, slot=reminder_of(id), closing=True)]

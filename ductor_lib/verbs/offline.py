@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ductor_lib.automation import token
 from ductor_lib.automation.books import HookBook, JobBook
 from ductor_lib.automation.cron import Cron
 from ductor_lib.automation.intake import HookIntake
@@ -71,7 +72,7 @@ def _office(paths: Paths, *, model: str) -> Iterator[Office]:
             settings=settings, paths=paths, jobs=jobs, hooks=hooks, tasks=Tasks(paths.cron_tasks), ledger=ledger,
             catalogue=Catalogue(claude, codex), providers=lambda: frozenset(signed_in if isinstance(signed_in, list) else ()),
             cron=Cron(settings, jobs, ledger, released), intake=HookIntake(settings, ledger, released), stop=_nothing_runs,
-            token=settings.webhooks.token, allows=lambda chat: chat.id in settings.allowed_user_ids or chat.id in groups,
+            token=token.known(settings, state), allows=lambda chat: chat.id in settings.allowed_user_ids or chat.id in groups,
         )  # fmt: skip
     finally:
         ledger.close()

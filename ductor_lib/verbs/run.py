@@ -10,6 +10,7 @@ import signal
 import sys
 
 from ductor_lib import logs
+from ductor_lib.automation import token
 from ductor_lib.config import Settings, load
 from ductor_lib.infra.lock import HomeLock
 from ductor_lib.paths import Paths
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     state = JsonFile(paths.state)
     settings = load(paths.config, state=state.read())
     paths.create()
-    secrets = [settings.telegram_token, settings.webhooks.token]
+    secrets = [settings.telegram_token, token.known(settings, state)]
     log_ = logs.setup(paths.log, level=settings.log_level, verbose=options.verbose, secrets=secrets)
     with HomeLock(paths.lock), log_:
         for warning in settings.warnings:
