@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,12 @@ from tests.program import until
 TOKEN = "a-token-for-all-hooks"
 SIGNED_OUT = ("env", "DUCTOR_DEMO_SIGNED_OUT=1", *AGENT)
 NO_CLAUDE = ("there-is-no-claude",)
+SAYING = """
+import sys
+from ductor_lib.demo import agent, scenarios
+scenarios.SCENARIOS["say"] = lambda stream, script: stream.say([script.text("text", "").encode().decode("unicode_escape")])
+sys.exit(agent.main(sys.argv[1:]))
+"""
 
 
 def job(id: str = "report", **fields: object) -> dict[str, object]:
@@ -27,6 +34,13 @@ def job(id: str = "report", **fields: object) -> dict[str, object]:
 def hook(id: str = "push", **fields: object) -> dict[str, object]:
     """A hook that runs a task, as it stands in the file."""
     return {"id": id, "title": id.title(), "mode": "cron_task", "task_folder": "work", "prompt_template": f"do {id}", **fields}
+
+
+def saying(folder: Path) -> tuple[str, ...]:
+    """A scripted agent that says what it is told: `[[scenario:say text='…']]`, with Python's escapes."""
+    program = folder / "saying.py"
+    program.write_text(SAYING)
+    return (sys.executable, str(program))
 
 
 def write(folder: Path, name: str, entries: list[dict[str, object]]) -> None:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.automation import NO_CLAUDE, SIGNED_OUT, bot_with, ended, free_port, hook, job, post, prompted, results, run_now, runs, write
+from tests.automation import (
+    NO_CLAUDE,
+    SIGNED_OUT,
+    bot_with,
+    ended,
+    free_port,
+    hook,
+    job,
+    post,
+    prompted,
+    results,
+    run_now,
+    runs,
+    saying,
+    write,
+)
 from tests.fakes import CODEX, OWNER
 from tests.program import until
 
 PARTNER = 43
 GROUP = -100
-HALF = r"""
-import sys
-from ductor_lib.demo import agent, scenarios
-scenarios.SCENARIOS["echo"] = lambda stream, script: stream.say(["half \ud83d."])
-sys.exit(agent.main(sys.argv[1:]))
-"""
 
 
 def gated(folder: Path, name: str) -> tuple[str, Path]:
@@ -53,7 +61,7 @@ def test_a_run_works_in_its_folder_in_a_fresh_session_with_its_memory_in_mind(tm
         told = Path(argument(first, "--append-system-prompt-file")).read_text()
         assert "You run unattended" in told
         assert "The owner likes short reports." in told
-        assert bot.app.agent.processes() == []
+        assert bot.app.clis.claude.processes() == []
 
 
 def test_the_result_goes_to_all_allowed_users_under_the_title_of_the_task(tmp_path: Path) -> None:
@@ -193,9 +201,8 @@ def test_at_a_daily_limit_a_run_is_skipped_and_that_is_said(tmp_path: Path) -> N
 
 
 def test_half_a_character_in_an_answer_costs_nothing_else(tmp_path: Path) -> None:
-    script = tmp_path / "half.py"
-    script.write_text(HALF)
-    with bot_with(tmp_path, job(into_session=True), command=(sys.executable, str(script))) as bot:
+    half = r"[[scenario:say text='half \ud83d.']]"
+    with bot_with(tmp_path, job(into_session=True, agent_instruction=half), command=saying(tmp_path)) as bot:
         statuses = run_now(bot)
 
         assert statuses == ["success"]
@@ -220,7 +227,7 @@ def test_two_jobs_and_a_hook_with_one_word_run_in_order_one_after_the_other(tmp_
 
         for number, gate in enumerate(gates, 1):
             until(lambda number=number: len(prompted(tmp_path)) == number, f"number {number} at work")  # type: ignore[misc]
-            assert bot.app.agent.processes() == ["task:net"]
+            assert bot.app.clis.claude.processes() == ["task:net"]
             gate.touch()
         ended(bot, "three", "hook")
 

@@ -211,8 +211,9 @@ class Turns:
     def _tell(self, job: Job) -> Told:
         """Let the agent work, and show it. What comes back has its `finished`."""
         item = job.item
-        opened = self._views.open(item.chat, slot_of(item), model=job.plan.choice.model or job.agent.name, turn=item.id)
-        view: View = Unseen() if item.kind in UNSEEN else opened
+        view: View = Unseen()
+        if item.kind not in UNSEEN:
+            view = self._views.open(item.chat, slot_of(item), model=job.plan.choice.model or job.agent.name, turn=item.id)
         told = Told()
         for event in self._events(job):
             told.add(event)
