@@ -28,10 +28,14 @@ class Watcher:
         self._books = books
         self._ledger = ledger
         self._owner = owner
+        self._untold: list[str] = []  # a book says what is wrong only once
 
     def look(self) -> None:
-        """Take over what was edited; what cannot be read keeps its last good version."""
+        """Take over what was edited; what cannot be read keeps its last good version. Raises what the ledger raises."""
         for book in self._books:
             if wrong := book.refresh():
                 log.warning("definitions refused reason=%s", wrong)
-                self._ledger.say([Reply(self._owner, f"⚠️ A file of yours cannot be read as it is:\n```\n{wrong}\n```")])
+                self._untold.append(f"⚠️ A file of yours cannot be read as it is:\n```\n{wrong}\n```")
+        if self._untold:
+            self._ledger.say([Reply(self._owner, text) for text in self._untold])
+            self._untold.clear()
