@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -16,11 +17,11 @@ from typing import TypeVar
 from ductor_lib import logs, security
 from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.config import Settings
-from ductor_lib.events import Event, Finished
+from ductor_lib.events import Event, Finished, Started
 from ductor_lib.messages import Incoming, Reply
 from ductor_lib.orchestrator import prompts, recovery
 from ductor_lib.orchestrator.acks import has_token
-from ductor_lib.orchestrator.answers import SHUT_DOWN, STOPPED, Told, answer
+from ductor_lib.orchestrator.answers import OVERDUE, SHUT_DOWN, STOPPED, Told, answer
 from ductor_lib.orchestrator.choices import Choices, how_to_sign_in
 from ductor_lib.orchestrator.ledger import Ledger, TurnRecord
 from ductor_lib.orchestrator.limits import Limits, turn_budget
@@ -41,18 +42,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run at work. `begun` in monotonic seconds, `since` in unix seconds.
+    """One run at work. `begun` in monotonic seconds; `since` is when its agent began, in unix seconds.
 
-    `stop` is set when it shall end; `left` too, when that is because the program ends.
+    `stop` is set when it shall end; `left` too, when that is because the program ends, and `late` when it lasts too long.
     """
 
     item: Incoming
     run: Run
     order: Order
     begun: float
-    since: float = field(default_factory=time.time)
+    since: float = math.inf
     stop: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
+    late: threading.Event = field(default_factory=threading.Event)
 
 
 class Unattended:
@@ -113,10 +115,11 @@ class Unattended:
         return bool(found)
 
     def end_overdue(self, seconds: float) -> list[str]:
-        """End the runs that began more than `seconds` ago by the clock on the wall; their lanes."""
+        """End the runs whose agents began more than `seconds` ago by the clock on the wall; their lanes."""
         with self._lock:
             late = [job for job in self._jobs.values() if time.time() - job.since > seconds and not job.stop.is_set()]
         for job in late:
+            job.late.set()
             self._end(job)
         return [job.item.lane for job in late]
 
@@ -166,6 +169,9 @@ class Unattended:
         agent = self._agents[choice.provider]
         try:
             for event in agent.turn(self._request(job, choice, folder)):
+                if isinstance(event, Started):
+                    with self._lock:
+                        self._jobs[job.item.lane] = replace(job, since=time.time())
                 yield event
                 if job.stop.is_set() and not isinstance(event, Finished):
                     agent.interrupt(job.item.lane)  # it may have been asked for before there was anything to interrupt
@@ -201,9 +207,11 @@ class Unattended:
         notes = tuple(filter(None, (note, self._limits.warning(record))))
         reply = answer(
             job.item.chat, "", told, finished, cwd=folder, provider=choice.provider, fresh=True,
-            stopped=SHUT_DOWN if cut else STOPPED, notes=notes,
+            stopped=SHUT_DOWN if cut else OVERDUE if job.late.is_set() else STOPPED, notes=notes,
         )
         status, detail = outcome(finished, choice.provider)
+        if job.late.is_set() and finished.outcome == "stopped":
+            status = "error:timeout"
         if cut:
             asked = recovery.question(job.item, recovery.what(job.item, "stopped"))
             self._store(job.item, [asked], ("error:interrupted", detail), record=record, state="interrupted")

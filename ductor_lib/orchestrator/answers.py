@@ -40,6 +40,7 @@ STOPPED = "⏹ *Stopped.*"
 SILENT = "*The agent ended without a word.*"
 CHOOSE = "*Please choose:*"
 SHUT_DOWN = "⚡ *ductor was stopped while working on this.*"
+OVERDUE = "⏱ *Ended: by the clock on the wall it ran for more than twice* `cli_timeout`*.*"
 
 
 def answer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import sqlite3
 import sys
 import threading
@@ -22,7 +23,7 @@ from ductor_lib.events import Event, Finished, Started
 from ductor_lib.messages import Incoming, Reply
 from ductor_lib.orchestrator import recovery
 from ductor_lib.orchestrator.acks import has_token, is_ack
-from ductor_lib.orchestrator.answers import SHUT_DOWN, STOPPED, Told, answer
+from ductor_lib.orchestrator.answers import OVERDUE, SHUT_DOWN, STOPPED, Told, answer
 from ductor_lib.orchestrator.ledger import Ledger, TurnRecord
 from ductor_lib.orchestrator.limits import Limits
 from ductor_lib.orchestrator.plans import Plan, Plans
@@ -45,16 +46,19 @@ NEW_SESSION = "*{cli} no longer knows the earlier conversation, so this is a fre
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The item that a lane works on now. `begun` in monotonic seconds, `since` in unix seconds: it goes on while the machine sleeps.
+    """The item that a lane works on now. `begun` in monotonic seconds.
 
-    `stop` is set when it shall end; `left` too, when that is because the program ends, and not what a person wants.
+    `since` is when its agent began, in unix seconds, which go on while the machine sleeps; before that nothing can last
+    too long. `stop` is set when it shall end; `left` too, when that is because the program ends, and `late` when because
+    it lasts too long, and not what a person wants.
     """
 
     item: Incoming
     begun: float
-    since: float = field(default_factory=time.time)
+    since: float = math.inf
     stop: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
+    late: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +145,12 @@ class Turns:
             self.end_turn(lane, before=sys.maxsize)
 
     def end_overdue(self, seconds: float) -> list[str]:
-        """End the turns that began more than `seconds` ago by the clock on the wall; their lanes."""
+        """End the turns whose agents began more than `seconds` ago by the clock on the wall; their lanes."""
         with self._lock:
-            late = [lane for lane, running in self._running.items() if time.time() - running.since > seconds]
-        return [lane for lane in late if self.end_turn(lane, before=sys.maxsize)]
+            running = [one for one in self._running.values() if time.time() - one.since > seconds and not one.stop.is_set()]
+        for one in running:
+            one.late.set()
+        return [one.item.lane for one in running if self.end_turn(one.item.lane, before=one.item.id + 1)]
 
     def running(self, lane: str) -> Running | None:
         """What the lane works on now."""
@@ -219,6 +225,8 @@ class Turns:
             told.add(event)
             view.show(event)
             if isinstance(event, Started):
+                with self._lock:
+                    self._running[item.lane] = replace(self._running[item.lane], since=time.time())
                 if item.kind != "agent":
                     with self._unharmed():
                         self._sessions.began(item.lane, job.agent.name, self._cwd, event.session_id)
@@ -253,7 +261,8 @@ class Turns:
             asked = recovery.question(item, recovery.what(item, "stopped"))
             self._close(item, [self._reply(job, told, record, SHUT_DOWN), asked], record, state="interrupted", result=INTERRUPTED)
         else:
-            self._close(item, [self._reply(job, told, record, SHUT_DOWN if shut_down else STOPPED)], record, result=result, told=told_to)
+            stopped = SHUT_DOWN if shut_down else OVERDUE if job.running.late.is_set() else STOPPED
+            self._close(item, [self._reply(job, told, record, stopped)], record, result=result, told=told_to)
         log.info("turn finished provider=%s seconds=%.1f outcome=%s error=%s", record.provider, seconds, record.outcome, record.error)
 
     def _unheard(self, job: Job, finished: Finished) -> bool:
