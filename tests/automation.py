@@ -63,10 +63,10 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def post(port: int, hook: str, payload: Mapping[str, object], *, delivery: str = "") -> int:
+def post(port: int, hook: str, payload: Mapping[str, object], *, delivery: str = "", token: str = TOKEN) -> int:
     """Call a hook; the status of the answer. Raises OSError or http.client.HTTPException when there is none."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     if delivery:
         headers["X-GitHub-Delivery"] = delivery
     try:
