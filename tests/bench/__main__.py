@@ -20,6 +20,10 @@ flood     the bot's processor time for 50 MB of output that is not shown, and th
 markdown  10 kB of Markdown to text with entities: prose, and a text that is mostly lists, code and tables.
 ledger    accept() stores a message before it is confirmed, finish() closes it with its answer. "In memory" is the same without
           a disk: the difference is what flushing costs.
+hooks     from a client's connect to the last byte of the 202, 20 clients at once, while a busy lane keeps agents from working
+          beside them; the same with everything in memory. The clients are threads of this process, and are in the figure.
+runs      Runs.add() from one thread and from 20: what is stored at the same moment is flushed together.
+tick      the scheduler's look at 1,000 jobs, none of them due; and one that finds 100 due.
 first     with the real agents, where they are on PATH and a model that is a stand-in: from a message that a pending poll hands out
           until the first words are in the chat, with an agent that is there and with a new one. The bot's part is what is
           left without the agent's own, which is driven by a minimal script with the same prompt, one after the other.
@@ -34,13 +38,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.bench import agents, latency, load, pieces, starting
+from tests.bench import agents, automation, latency, load, pieces, starting
 from tests.bench.figures import HEAD, Figure, line
 
 FIGURES: dict[str, Callable[[int], Iterator[Figure]]] = {
     "start": starting.start, "memory": starting.memory, "warm": latency.warm, "cold": latency.cold, "answer": latency.answer,
     "calls": load.calls, "crowd": load.crowd, "queue": load.queue, "flood": load.flood, "markdown": pieces.markdown,
     "ledger": pieces.ledger, "first": agents.first, "agents": agents.memory, "cycles": agents.cycles,
+    "hooks": automation.hooks, "runs": automation.adding, "tick": automation.tick,
 }  # fmt: skip
 
 

@@ -41,14 +41,15 @@ class Rig:
 
     `warm` is the number of agents kept between turns, `parallel` of those at work; `users` may write beside the owner.
     `programs` are other agents, as scripts by their names; `settings` are more lines of config.toml, before its sections.
+    Everything is in a temporary folder, which is made in `place`.
     """
 
     def __init__(
         self, *, warm: int = 2, parallel: int = 8, users: Sequence[int] = (), programs: Mapping[str, str] | None = None,
-        settings: Sequence[str] = (), variables: Mapping[str, str] | None = None,
+        settings: Sequence[str] = (), variables: Mapping[str, str] | None = None, place: Path | None = None,
     ) -> None:  # fmt: skip
         self._stack = ExitStack()
-        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ductor-bench-")))
+        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ductor-bench-", dir=place)))
         self.telegram = self._stack.enter_context(LoopbackTelegram())
         self.workspace = self.folder / "home" / "workspace"
         self.program = self.folder / "bin" / "claude"
