@@ -28,17 +28,8 @@ from ductor_lib.bot.sender import Sender
 from ductor_lib.bot.stream import StreamViews
 from ductor_lib.bot.updates import Access
 from ductor_lib.cli import sweep
-from ductor_lib.cli.auth import Auth
-from ductor_lib.cli.catalogue import Catalogue
-from ductor_lib.cli.claude_models import ClaudeModels
-from ductor_lib.cli.codex import Codex
-from ductor_lib.cli.codex_auth import CodexAuth
-from ductor_lib.cli.codex_models import Models
-from ductor_lib.cli.codex_params import codex_environment
-from ductor_lib.cli.environment import plain_environment
+from ductor_lib.cli.clis import Clis
 from ductor_lib.cli.own_turns import OwnTurn
-from ductor_lib.cli.pool import ClaudePool
-from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.cli.transcripts import Transcripts
 from ductor_lib.commands.desk import Desk
 from ductor_lib.commands.table import bind, menu
@@ -56,10 +47,10 @@ from ductor_lib.orchestrator.router import Router
 from ductor_lib.orchestrator.sending import send
 from ductor_lib.orchestrator.turns import Turns
 from ductor_lib.paths import Paths
-from ductor_lib.ports import Agent
 from ductor_lib.security import FileAccess
 from ductor_lib.session import Freshness, Sessions
 from ductor_lib.storage import JsonFile
+from ductor_lib.workspace.home import Changes
 from ductor_lib.workspace.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
@@ -67,11 +58,11 @@ log = logging.getLogger(__name__)
 TURN_GRACE = 8.0  # seconds for ended turns to store what they have
 FLUSH_GRACE = 5.0  # seconds for the last replies to leave
 HOUSEKEEPING = 30.0  # seconds between two looks at idle agents
-MODELS_WAIT = 10.0  # seconds for Codex to list its models
 PURGE_EVERY = 3600.0  # seconds
 REQUESTS_EVERY = 0.2  # seconds between two looks into the request folder
 ENTRY = Path(ductor_lib.__file__).parent.parent / "ductor.py"
 START = (sys.executable, str(ENTRY)) if ENTRY.exists() else (sys.executable, "-m", "ductor_lib.main")  # how this program is started
+MOST_LINES = 20  # about the home, in one message
 OWN_TURN_WAIT = 1.0  # seconds; how long the watcher of own turns takes to notice the end
 
 
@@ -105,39 +96,24 @@ class App:
         )
         self._sessions_file = JsonFile(paths.sessions)
         sessions = Sessions(self._sessions_file, freshness(settings))
-        parallel, pass_env, secrets = config.agents_parallel(settings), settings.agents.pass_env, (settings.telegram_token,)
-        self.agent = ClaudePool(
-            command, home=paths.home, run=run, environment=environment, parallel=parallel, warm=settings.agents.warm,
-            warm_seconds=settings.agents.warm_minutes * 60.0, pass_env=pass_env, secrets=secrets,
-        )
-        self.codex = Codex(
-            codex_command, home=paths.home, run=run, environment=environment, parallel=parallel, pass_env=pass_env, secrets=secrets
-        )
-        agents: dict[str, Agent] = {"claude": self.agent, "codex": self.codex}
-        variables = plain_environment(environment, pass_env=pass_env, secrets=secrets)
-        self._sign_ins = SignIns({
-            "claude": Auth(command, variables=variables),
-            "codex": CodexAuth(codex_command, variables=codex_environment(environment, pass_env=pass_env, secrets=secrets)),
-        })
-        self._models = Models(paths.codex_models, self._list_codex_models)
-        self._claude_models = ClaudeModels(command, home=paths.home, run=run, variables=variables)
-        catalogue = Catalogue(self._claude_models, self._models)
-        choices = Choices(settings, sessions, self._state_file, catalogue, self._sign_ins)
-        self._upkeep = Upkeep(paths, self._state_file, environment=variables, command=START, signed_in=self._sign_ins.signed_in)
+        self.clis = Clis(settings, paths, run=run, environment=environment, claude=command, codex=codex_command)
+        sign_ins, catalogue = self.clis.sign_ins, self.clis.catalogue
+        choices = Choices(settings, sessions, self._state_file, catalogue, sign_ins)
+        self._upkeep = Upkeep(paths, self._state_file, environment=self.clis.variables, command=START, signed_in=sign_ins.signed_in)
         board = Board(StreamViews(self.sender, settings.streaming), self.sender, self.ledger)
         mode = permission_mode(settings, environment)
         limits = Limits(settings, self.ledger, self._state_file)
         plans = Plans(settings, paths, self.ledger, sessions, choices, permission_mode=mode)
-        turns = Turns(settings, paths.workspace, self.ledger, sessions, agents, plans, self._sign_ins, limits, board)
-        self._unattended = Unattended(settings, paths, self.ledger, agents, choices, self._sign_ins, limits, permission_mode=mode)
+        turns = Turns(settings, paths.workspace, self.ledger, sessions, self.clis.agents, plans, sign_ins, limits, board)
+        self._unattended = Unattended(settings, paths, self.ledger, self.clis.agents, choices, sign_ins, limits, permission_mode=mode)
         heard = Access(frozenset(settings.allowed_user_ids), groups, settings.allowed_user_ids[0])
         released: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
         self._automation = Automation(
             settings, paths, self._state_file, self.ledger, sessions, choices, catalogue, turns, self._unattended, released,
-            providers=self._sign_ins.signed_in, allowed=heard.allows,
+            providers=sign_ins.signed_in, allowed=heard.allows,
         )
         desk = Desk(
-            settings, paths, mode, self.ledger, sessions, agents, self._sign_ins, catalogue, Transcripts(environment), choices, limits,
+            settings, paths, mode, self.ledger, sessions, self.clis.agents, sign_ins, catalogue, Transcripts(environment), choices, limits,
             turns, board, self._automation.office, self._automation.heartbeat, released, time.monotonic(),
         )
         self._turns, self._released = turns, released
@@ -159,14 +135,13 @@ class App:
         if ended:
             log.warning("agents of the last run ended processes=%d", ended)
         stack.callback(self.ledger.close)
-        self._upkeep.prepare()
+        self._report_home(self._upkeep.prepare())
         waiting = recover(self.ledger)
         self._report_damage()
         self.sender.start()
         stack.callback(self.sender.stop)
         stack.callback(self.sender.flush, FLUSH_GRACE)
-        stack.callback(self.agent.close)
-        stack.callback(self.codex.close)
+        stack.callback(self.clis.close)
         self.dispatch.start()
         stack.callback(self.dispatch.stop, grace=TURN_GRACE)
         stack.callback(self._turns.close)
@@ -205,14 +180,14 @@ class App:
     def _take_own_turn(self) -> None:
         """Make an Incoming of a turn that an agent has begun by itself."""
         try:
-            own: OwnTurn = self.agent.own_turns.get(timeout=OWN_TURN_WAIT)
+            own: OwnTurn = self.clis.claude.own_turns.get(timeout=OWN_TURN_WAIT)
         except queue.Empty:
             return
         item = Incoming(own.key, Chat.of(own.conversation), "(a background task has ended)", kind="agent", sent_at=time.time())
         try:
             stored = self.ledger.accept([item])
         except Exception:
-            self.agent.own_turns.put(own)  # the loop tries again
+            self.clis.claude.own_turns.put(own)  # the loop tries again
             raise
         for one in stored:
             self._released.put(one)
@@ -221,9 +196,6 @@ class App:
         """What programs on this machine ask for."""
         if not self._requests.step():
             self._stopping.wait(REQUESTS_EVERY)
-
-    def _list_codex_models(self) -> Mapping[str, object]:
-        return self.codex.ask("model/list", {}, timeout=MODELS_WAIT)
 
     def _housekeep(self) -> None:
         """The slow and regular work: the menu, idle agents, old rows."""
@@ -234,11 +206,16 @@ class App:
         elif now >= self._purge_at:
             self.ledger.purge()
             self._purge_at = now + PURGE_EVERY
-        self.agent.evict_idle()
-        self._sign_ins.refresh()
-        self._models.list()
-        self._claude_models.refresh()
+        self.clis.keep_up()
         self._stopping.wait(HOUSEKEEPING)
+
+    def _report_home(self, changes: Changes) -> None:
+        """Tell the owner what the upgrade of the home has moved, and what it could not do."""
+        lines = [f"`{name}`: an edited file of ours, kept beside the new one" for name in changes.kept]
+        lines += [f"`{name}`: moved" for name in changes.moved]
+        if lines := [*lines, *changes.skipped][:MOST_LINES]:
+            listed = "\n".join(f"• {line}" for line in lines)
+            self.ledger.say([Reply(Chat(self._settings.allowed_user_ids[0]), f"🏠 About ductor's home:\n{listed}")])
 
     def _report_damage(self) -> None:
         """Tell the owner which files could not be read and where they are now."""

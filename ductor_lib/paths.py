@@ -81,8 +81,8 @@ class Paths:
 
     @property
     def tools_bin(self) -> Path:
-        """The folder on the agent's PATH in which it finds `ductor`."""
-        return self.tools / "bin"
+        """The folder on the agent's PATH in which it finds `ductor`; outside the workspace, where a careful agent may write."""
+        return self.home / "bin"
 
     @property
     def telegram_files(self) -> Path:

@@ -377,6 +377,14 @@ def test_limits_of_zero_are_no_flags() -> None:
     assert not {"--max-turns", "--max-budget-usd", "--append-system-prompt-file"} & set(words)
 
 
+@pytest.mark.parametrize(("mode", "allowed"), [("acceptEdits", True), ("dontAsk", True), ("plan", False), ("bypassPermissions", False)])
+def test_a_careful_agent_may_use_ductor_s_own_command_and_no_other(mode: str, allowed: bool) -> None:
+    words = argv(["claude"], dataclasses.replace(REQUEST, permission_mode=mode), resume=False, instructions=FILE)
+
+    assert ("--allowedTools" in words) is allowed
+    assert not allowed or value(words, "--allowedTools") == "Bash(ductor:*)"
+
+
 def test_the_agent_s_own_scheduling_is_disallowed_in_one_argument() -> None:
     words = argv(["claude"], REQUEST, resume=False, instructions=FILE)
 
@@ -462,5 +470,5 @@ def test_an_agent_knows_its_home_and_chat_and_carries_its_mark() -> None:
     variables = agent_environment({"PATH": "/bin", MARK: "old"}, home=Path("/h"), marker=mark("run", "chat:42:7"), chat=Chat(42, 7))
 
     assert variables == {
-        "PATH": "/h/workspace/tools/bin:/bin", HOME: "/h", MARK: "run/chat:42:7", "DUCTOR_CHAT_ID": "42", "DUCTOR_TOPIC_ID": "7",
+        "PATH": "/h/bin:/bin", HOME: "/h", MARK: "run/chat:42:7", "DUCTOR_CHAT_ID": "42", "DUCTOR_TOPIC_ID": "7",
     }  # fmt: skip

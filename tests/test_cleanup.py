@@ -238,7 +238,7 @@ def test_copies_that_were_set_aside_are_as_old_as_their_name_says(home: Home) ->
         home.put(name, days=900) for name in (
             f"sessions.json.damaged-{stamp(31)}", f"ledger.db.damaged-{stamp(40)}-wal", f"config/codex_models.json.damaged-{stamp(31)}",
             f"workspace/CLAUDE.md.edited-{stamp(31)}", f"workspace/cron_tasks/news/AGENTS.md.edited-{stamp(31)}",
-            f"workspace/tools/bin/ductor.edited-{stamp(31)}",
+            f"bin/ductor.edited-{stamp(31)}",
         )
     ]  # fmt: skip
     young = home.put(f"state.json.damaged-{stamp(29)}", days=900)  # the content is old, the damage is not

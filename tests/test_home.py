@@ -28,7 +28,7 @@ BOTH = frozenset({"claude", "codex"})
 COMMAND = ("python3", "/opt/ductor.py")
 OLD = b"the rules as an older version shipped them\n"
 FOLDERS = (
-    "", "memory_system", "cron_tasks", "skills", "tools", "tools/user_tools", "tools/bin", "telegram_files", "output_to_user", ".requests",
+    "", "memory_system", "cron_tasks", "skills", "tools", "tools/user_tools", "telegram_files", "output_to_user", ".requests",
 )  # fmt: skip
 SMALL_DISK = """
 import resource, sys
@@ -185,8 +185,8 @@ def test_a_command_that_was_broken_or_is_elsewhere_now_is_made_anew(paths: Paths
     put(shim, "#!/bin/sh\necho mine\n")
     edited = run(paths, command=("python3", "/new/ductor.py"))
 
-    assert [one.replaced for one in (moved, locked, edited)] == [("workspace/tools/bin/ductor",)] * 3
-    assert [one.kept for one in (moved, locked, edited)] == [(), (), (f"workspace/tools/bin/ductor.edited-{NOW}",)]
+    assert [one.replaced for one in (moved, locked, edited)] == [("bin/ductor",)] * 3
+    assert [one.kept for one in (moved, locked, edited)] == [(), (), (f"bin/ductor.edited-{NOW}",)]
     assert b"/new/ductor.py" in shim.read_bytes()
     assert os.access(shim, os.X_OK)
 
@@ -215,7 +215,19 @@ def test_folders_behind_links_of_the_owner_stay_and_nothing_is_written_there(pat
 
     assert os.listdir(outside) == []
     assert (paths.workspace / "tools").is_symlink()
-    assert changes.skipped == ("workspace/tools/bin/ductor: behind a link or not a folder, agents will not find the command ductor",)
+    assert changes.skipped == ()
+
+
+def test_a_folder_of_commands_that_is_a_link_is_left_alone_and_named(paths: Paths, tmp_path: Path) -> None:
+    paths.home.mkdir(parents=True)
+    outside = tmp_path / "documents"
+    outside.mkdir()
+    paths.tools_bin.symlink_to(outside)
+
+    changes = run(paths, BOTH)
+
+    assert os.listdir(outside) == []
+    assert changes.skipped == ("bin/ductor: behind a link or not a folder, agents will not find the command ductor",)
 
 
 @pytest.mark.parametrize(
@@ -227,8 +239,8 @@ def test_folders_behind_links_of_the_owner_stay_and_nothing_is_written_there(pat
         ("skills", lambda path: path.write_text("a file")),
         ("tools", lambda path: path.write_text("a file")),
         ("memory_system", lambda path: os.mkfifo(path)),
-        ("tools/bin", lambda path: path.write_text("a file")),
-        ("tools/bin/ductor", lambda path: path.mkdir()),
+        ("../bin", lambda path: path.write_text("a file")),
+        ("../bin/ductor", lambda path: path.mkdir()),
         ("memory_system/MAINMEMORY.md", lambda path: path.mkdir()),
         ("../config/home.json", lambda path: path.mkdir()),
     ],
@@ -260,7 +272,7 @@ def test_a_folder_that_may_not_be_written_costs_only_itself(paths: Paths, mode: 
 
     assert changes.skipped
     assert {one.partition(":")[0].split("/")[1] for one in changes.skipped} == {"tools"}
-    assert "workspace/tools/bin/ductor" in repaired.created
+    assert "bin/ductor" in repaired.created
     assert repaired.skipped == ()
 
 
@@ -494,7 +506,7 @@ def test_an_upgrade_keeps_every_byte_of_the_owners(
 def test_killed_before_any_change_it_is_repaired_by_the_next_start(tmp_path: Path) -> None:
     old = Paths(tmp_path / "old")
     older(old, CLAUDE="edited")
-    for name in ("tasks/news/notes", "cron_tasks/news/notes", "tools/AGENTS.md", "tools/bin/ductor"):
+    for name in ("tasks/news/notes", "cron_tasks/news/notes", "tools/AGENTS.md", "../bin/ductor"):
         put(old.workspace / name, f"mine: {name}")
     (old.workspace / "dead").symlink_to("nowhere")
     owned = belongings(old)

@@ -675,3 +675,17 @@ def check(desk: Desk) -> Callable[[], None]:
         assert not job.task_folder or job.task_folder in desk.folders
 
     return added
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("cron.add", {"schedule": "0 9 * * *", "agent_instruction": "x"}), ("webhook.add", {"prompt_template": "x"})],
+)
+def test_an_agent_in_bounds_cannot_give_itself_parameters_that_lead_out(name: str, given: dict[str, object], tmp_path: Path) -> None:
+    desk = Desk(tmp_path, overrides={"permission_mode": "acceptEdits"})
+
+    why = desk.refused(name, title="Free", cli_parameters=["--dangerously-skip-permissions"], **given)
+
+    assert "permission_mode" in why
+    assert not desk.office.jobs.all()
+    assert not desk.office.hooks.all()

@@ -60,6 +60,7 @@ class Kind(Generic[T]):
 
 def add(office: Office, kind: Kind[T], given: Raw) -> T:
     """Make the folder if it is missing, then the entry. Raises DefinitionError with all mistakes before anything is made."""
+    _guard(office, given)
     raw = {name: value for name, value in given.items() if value not in (None, "")}
     if kind.works(raw) and "task_folder" not in raw:
         raw["task_folder"] = office.tasks.name_for(str(raw.get("title", "")))
@@ -72,8 +73,18 @@ def add(office: Office, kind: Kind[T], given: Raw) -> T:
         return kind.book(office).add(item)
 
 
+def _guard(office: Office, given: Raw) -> None:
+    """An agent that is kept in bounds must not get out of them by a job of its own."""
+    if given.get("cli_parameters") and office.settings.permission_mode != "bypassPermissions":
+        raise DuctorError(
+            "cli_parameters can lift what `permission_mode` forbids, so with that setting they are not taken here. "
+            "Write them into the file of jobs or hooks by hand."
+        )
+
+
 def edit(office: Office, kind: Kind[T], item: T, given: Raw) -> T:
     """Change the named fields and no others; an empty value is the default again."""
+    _guard(office, given)
     changes = {name: None if value == "" else value for name, value in given.items()}
     raw = {name: value for name, value in {**to_raw(item), **changes}.items() if value is not None}
     if kind.works(raw) and "task_folder" not in raw and "task_folder" not in changes:

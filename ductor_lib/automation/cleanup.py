@@ -10,6 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -186,14 +187,14 @@ def _may_go(status: os.stat_result, now: float, days: float) -> bool:
 def _copies(paths: Paths, now: float) -> Iterator[Old]:
     """Copies of ductor's own files that were set aside, and what killed writers have left."""
     own = {path.name for path in (paths.state, paths.sessions, paths.ledger, paths.home_manifest, paths.codex_models)}
-    at_home: tuple[tuple[str, ...], ...] = ((), (paths.config.parent.name,))
-    for parts in at_home:
-        yield from (Old(paths.home, (*parts, name), size) for name, size in _aside(paths.home, parts, own, now))
+    at_home = {(): own, (paths.config.parent.name,): own, (paths.tools_bin.name,): EDITED}
+    for parts, names in at_home.items():
+        yield from (Old(paths.home, (*parts, name), size) for name, size in _aside(paths.home, parts, names, now))
     for parts in _folders(paths.workspace):
         yield from (Old(paths.workspace, (*parts, name), size) for name, size in _aside(paths.workspace, parts, EDITED, now))
 
 
-def _aside(root: Path, parts: tuple[str, ...], names: set[str] | frozenset[str], now: float) -> Iterator[tuple[str, int]]:
+def _aside(root: Path, parts: tuple[str, ...], names: AbstractSet[str], now: float) -> Iterator[tuple[str, int]]:
     """Name and size of such files in one folder. A copy is as old as its name says: renaming keeps a file's time."""
     for name, status in _entries(root, parts):
         if not stat.S_ISREG(status.st_mode):

@@ -184,7 +184,7 @@ def _told(office: Office, hook: Hook, *, fresh: bool = False) -> Answer:
     if fresh:
         notes.append("This is shown once: keep it now. `ductor webhook rotate` makes another.")
     elif hook.auth_mode == "bearer" and not hook.token:
-        where = "webhooks.token of config.toml or, where that is empty, webhook_token of state.json" if office.token else "made at the first start"
+        where = "webhooks.token of config.toml or webhook_token of state.json" if office.token else "made at the first start"
         notes.append(f"$TOKEN is the token of all hooks: {where}. `ductor webhook edit {hook.id} --own-token` makes one for this hook.")
     if not hook.enabled:
         notes.append(f"It is switched off. `ductor webhook enable {hook.id}` switches it on.")

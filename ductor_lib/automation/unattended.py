@@ -230,7 +230,7 @@ class Unattended:
     def _replies(self, job: Job, reply: Reply) -> list[Reply]:
         """The same words for every chat that gets the result, headed by what it was."""
         text = f"**TASK: {plain(job.run.title)}**\n\n{reply.text}"
-        return [replace(reply, chat=chat, text=text, slot="", closing=False) for chat in job.order.places or (job.item.chat,)]
+        return [replace(reply, chat=chat, text=text, earlier="", slot="", closing=False) for chat in job.order.places or (job.item.chat,)]
 
     def _notes(self, job: Job, text: str) -> list[tuple[str, str]]:
         """What the agents of those conversations are told with the next message."""

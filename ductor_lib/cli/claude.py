@@ -22,6 +22,8 @@ CUT_NOTE = "\n\n(The instructions were too long and end here.)"
 UNWANTED = (  # what they plan dies with the process, or they move it to another folder; scheduling is ours
     "CronCreate", "CronDelete", "CronList", "ScheduleWakeup", "EnterWorktree", "ExitWorktree",
 )  # fmt: skip
+CAREFUL_MODES = ("acceptEdits", "dontAsk")  # in which nobody is asked, and what is not allowed is refused
+OWN_COMMAND = "Bash(ductor:*)"  # with pipes, but no other command beside it
 STREAMING = (
     "-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose",
     "--include-partial-messages", "--replay-user-messages",
@@ -73,9 +75,10 @@ def argv(command: Sequence[str], request: TurnRequest, *, resume: bool, instruct
         "--resume": request.session_id if resume else request.fork_of,
     }
     given = [word for name, value in settings.items() if value for word in (name, value)]
+    allowed = ["--allowedTools", OWN_COMMAND] if request.permission_mode in CAREFUL_MODES else []
     copy = ["--fork-session"] if request.fork_of and not resume else []
     folders = [word for folder in request.writable for word in ("--add-dir", str(folder))]
-    return [*command, *STREAMING, *given, *copy, *folders, *request.parameters]
+    return [*command, *STREAMING, *given, *allowed, *copy, *folders, *request.parameters]
 
 
 def system_prompt(request: TurnRequest) -> str:

@@ -133,10 +133,14 @@ class Codex:
 
     def close(self) -> None:
         """Stop every turn, end the servers and everything they started. Up to some seconds."""
+        self.leave()
+        sweep.sweep_run(self._run)
+
+    def leave(self) -> None:
+        """The same without the sweep, which ends what any agent of the run has left."""
         self._stops.close()
         self._stops.wait(CLOSING)
         self._servers.close()
-        sweep.sweep_run(self._run)
 
     # ── a turn ──
 

@@ -47,7 +47,7 @@ def agent_environment(plain: Mapping[str, str], *, home: Path, marker: str, chat
 
 def home_environment(plain: Mapping[str, str], *, home: Path, marker: str) -> dict[str, str]:
     """The environment of a process that works for no conversation in particular. It finds the command `ductor` on its PATH."""
-    path = os.pathsep.join(filter(None, (str(Paths(home).tools / "bin"), plain.get("PATH", ""))))
+    path = os.pathsep.join(filter(None, (str(Paths(home).tools_bin), plain.get("PATH", ""))))
     return {**plain, HOME: str(home), MARK: marker, "PATH": path}
 
 

@@ -109,10 +109,14 @@ class ClaudePool:
 
     def close(self) -> None:
         """Stop every turn, end every process and everything it started. Up to some seconds."""
+        self.leave()
+        sweep.sweep_run(self._run)
+
+    def leave(self) -> None:
+        """The same without the sweep, which ends what any agent of the run has left."""
         self._stops.close()
         self._stops.wait(CLOSING)
         self._keeper.close()
-        sweep.sweep_run(self._run)
 
     # ── a turn ──
 

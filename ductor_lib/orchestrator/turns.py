@@ -293,10 +293,11 @@ class Turns:
         after = replace(plan.bucket, messages=plan.bucket.messages + 1) if done else plan.bucket
         warnings = (self._sessions.age_warning(after) if done else "", self._limits.warning(record))
         fresh = item.kind in ("agent", *UNSEEN) or record.seconds > self._settings.streaming.notify_after_seconds
-        return answer(
+        reply = answer(
             item.chat, slot_of(item), told, finished, cwd=self._cwd, provider=job.agent.name, fresh=fresh, stopped=stopped,
             notes=(*plan.notes, *filter(None, warnings)), heading=plan.heading,
         )
+        return replace(reply, earlier="") if item.kind in UNSEEN else reply  # the heading comes first
 
     def _close(
         self, item: Incoming, replies: list[Reply], record: TurnRecord | None, *, state: str = "done",

@@ -241,7 +241,8 @@ class _Work:
 
     def _is_ours(self, folder: Path) -> bool:
         """Whether the folder is there, and not reached through a link: behind one everything is the owner's."""
-        below = [folder, *folder.parents][: len(folder.relative_to(self._paths.workspace).parts)]
+        base = self._paths.workspace if folder.is_relative_to(self._paths.workspace) else self._paths.home
+        below = [folder, *folder.parents][: len(folder.relative_to(base).parts)]
         return isdir(folder) and not any(islink(one) for one in below)
 
     def _name(self, path: Path) -> str:

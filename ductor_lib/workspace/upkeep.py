@@ -13,6 +13,7 @@ from ductor_lib.loop import Loop
 from ductor_lib.paths import Paths
 from ductor_lib.storage import JsonFile
 from ductor_lib.workspace import home
+from ductor_lib.workspace.home import Changes
 from ductor_lib.workspace.rules import Rules
 from ductor_lib.workspace.skills import Skills
 
@@ -47,12 +48,13 @@ class Upkeep:
         self._stopping = threading.Event()
         self._loop = Loop("workspace", self._look)
 
-    def prepare(self) -> None:
-        """Create, repair and upgrade the home. Raises OSError where it cannot be made at all."""
+    def prepare(self) -> Changes:
+        """Create, repair and upgrade the home; what was done. Raises OSError where it cannot be made at all."""
         stored = self._state.read().get(STATE)
         self._known = frozenset(name for name in stored if isinstance(name, str)) if isinstance(stored, list) else frozenset()
-        self._prepare()
+        changes = self._prepare()
         self._share()  # the bundled ones first: a new home has them from its first turn on
+        return changes
 
     def start(self) -> None:
         self._loop.start()
@@ -79,8 +81,8 @@ class Upkeep:
         self.step()
         self._stopping.wait(RULES_SECONDS)
 
-    def _prepare(self) -> None:
-        home.prepare(self._paths, signed_in=self._known, command=self._command)
+    def _prepare(self) -> Changes:
+        return home.prepare(self._paths, signed_in=self._known, command=self._command)
 
     def _share(self) -> None:
         self._skills_at = self._clock() + SKILLS_SECONDS

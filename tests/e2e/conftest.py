@@ -34,7 +34,7 @@ def assistant(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Assist
     if missing := {"claude": claude_bot, "codex": codex_bot}[request.param].MISSING:
         pytest.skip(missing)
     if request.param == "claude":
-        with ModelStub() as messages, ClaudeBot(tmp_path, messages) as claude:
+        with ModelStub() as messages, ClaudeBot(tmp_path, messages, cli_parameters={"claude": ()}) as claude:
             yield claude
     else:
         with ResponsesStub() as responses, CodexBot(tmp_path, responses) as codex:

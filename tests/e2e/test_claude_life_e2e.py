@@ -85,7 +85,7 @@ def test_a_restarted_bot_goes_on_with_the_conversation(bot: ClaudeBot, stub: Mod
 
 def test_a_conversation_that_the_cli_has_lost_is_begun_anew_with_a_word_about_it(bot: ClaudeBot, stub: ModelStub) -> None:
     bot.ask("first", answer="You said: first")
-    bot.app.agent.release(f"chat:{OWNER}")
+    bot.app.clis.claude.release(f"chat:{OWNER}")
     until(lambda: not bot.agents(), "the end of the process")
     shutil.rmtree(bot.folder / "user" / ".claude" / "projects")
 
