@@ -17,7 +17,6 @@ from statistics import fmean, median, quantiles
 
 from ductor_lib.automation.books import JobBook
 from ductor_lib.automation.cron import Cron
-from ductor_lib.automation.definitions import Job
 from ductor_lib.config import defaults
 from ductor_lib.messages import Chat, Incoming
 from ductor_lib.orchestrator.ledger import Ledger
@@ -102,7 +101,8 @@ def _posted(rounds: int, pause: float, folder: Path | None) -> tuple[list[float]
         (rig.folder / "home" / "webhooks.json").write_text(json.dumps({"hooks": [entry]}))
         _await_hook(port)
         rig.rest()
-        threads = [threading.Thread(target=_client, args=(port, rounds, pause, times)) for _ in range(CLIENTS)]
+        later = [pause * number / CLIENTS for number in range(CLIENTS)]
+        threads = [threading.Thread(target=_client, args=(port, rounds, pause, seconds, times)) for seconds in later]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -112,8 +112,10 @@ def _posted(rounds: int, pause: float, folder: Path | None) -> tuple[list[float]
     return times, float(group)
 
 
-def _client(port: int, rounds: int, pause: float, times: list[float]) -> None:
+def _client(port: int, rounds: int, pause: float, later: float, times: list[float]) -> None:
+    """Begin `later` seconds from now, and send a request every `pause` seconds."""
     waiting = threading.Event()
+    waiting.wait(later)
     for _ in range(rounds * POSTS):
         begun = time.perf_counter()
         status = _post(port)
