@@ -12,13 +12,14 @@ from ductor_lib.orchestrator.recovery import question_of
 from ductor_lib.orchestrator.words import count, title
 
 MOST_SHOWN = 20
+DROPPED = ("message", "press")  # by /stop: what a hook or the clock has put aside still waits for an answer
 STALE = "That button is from an earlier time: nothing waits for it any more."
 
 
 def stop(desk: Desk, item: Incoming, words: str) -> Sequence[Reply]:
     """/stop: end the running turn, drop what was sent before; what comes after it runs."""
     held = desk.ledger.held(item.lane)
-    limited = [other for other in desk.ledger.held(item.lane, state="limited") if other.id < item.id]
+    limited = [other for other in desk.ledger.held(item.lane, state="limited") if other.id < item.id and other.kind in DROPPED]
     dropped = desk.ledger.drop_before(item.id, item.lane)  # first: what begins after this can only be found running
     ended = desk.turns.end_turn(item.lane, before=item.id)
     desk.views.queue(item.chat)

@@ -78,6 +78,11 @@ class Plans:
         heading = f"**{'HOOK' if run.source == 'hook' else 'TASK'}: {plain(run.title)}**" if run else ""
         return Plan(item, prompt, resolved.choice, bucket, notes=notes, heading=heading, told=told, order=order)
 
+    def wanted(self, item: Incoming) -> str:
+        """The provider that is to do what a hook or the clock has begun, whether it can or not."""
+        run = self._ledger.runs.get(item.run)
+        return self._directed(item, run.order if run else Order()).choice.provider
+
     def request(self, plan: Plan, cwd: Path) -> TurnRequest:
         """What the agent is asked for a plan."""
         settings, item, choice = self._settings, plan.item, plan.choice

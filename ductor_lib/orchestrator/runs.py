@@ -186,8 +186,10 @@ class Runs:
         )
 
     def reopen(self, cursor: sqlite3.Cursor, item: int) -> None:
-        """An item is to run a second time, so its run has not ended."""
-        cursor.execute("UPDATE runs SET status = '', ended_at = NULL WHERE id = (SELECT run FROM inbox WHERE id = ?)", (item,))
+        """An item is to run a second time, so its run has not ended; one that another item brought to success has."""
+        cursor.execute(
+            "UPDATE runs SET status = '', ended_at = NULL WHERE id = (SELECT run FROM inbox WHERE id = ?) AND status != 'success'", (item,)
+        )
 
     def withdraw(self, source: str, name: str) -> int:
         """Take back what waits of a job or hook and has not begun; how many runs that were."""
@@ -246,7 +248,7 @@ class Runs:
         cursor.execute(
             "INSERT OR IGNORE INTO runs(key, source, name, title, task, due, status, detail, accepted_at, ended_at)"
             " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (run.key, run.source, run.name, run.title, run.task, run.due, run.status, run.detail, now, ended),
+            (run.key, run.source, run.name, run.title, run.task, run.due, run.status, run.detail[:DETAIL_CHARS], now, ended),
         )
         if not cursor.rowcount:
             wish.id = int(cursor.execute("SELECT id FROM runs WHERE key = ?", (run.key,)).fetchone()["id"])

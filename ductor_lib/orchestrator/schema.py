@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS runs(
     title TEXT NOT NULL, task TEXT NOT NULL, due REAL NOT NULL, status TEXT NOT NULL, detail TEXT NOT NULL,
     accepted_at REAL NOT NULL, ended_at REAL);
 CREATE INDEX IF NOT EXISTS runs_name ON runs(source, name, id);
+CREATE INDEX IF NOT EXISTS runs_unended ON runs(source, name) WHERE status = '';
 
 CREATE TABLE IF NOT EXISTS notes(
     id INTEGER PRIMARY KEY AUTOINCREMENT, lane TEXT NOT NULL, text TEXT NOT NULL, made_at REAL NOT NULL);

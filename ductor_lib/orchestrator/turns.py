@@ -179,7 +179,7 @@ class Turns:
     def _turn(self, item: Incoming, running: Running) -> None:
         plan = self._insist(item, lambda: self._plans.make(item), CANNOT_BEGIN)
         if isinstance(plan, str):
-            self._close(item, [Reply(item.chat, plan)] if plan else [], None, result=("error:not_signed_in", plan))
+            self._close(item, [Reply(item.chat, plan)] if plan else [], None, result=(self._refused(item), plan) if item.run else None)
             return
         agent = self._agents[plan.choice.provider]
         with logs.context("msg", item.chat.id, plan.bucket.session_id):
@@ -196,6 +196,11 @@ class Turns:
                 job = replace(job, plan=replace(plan, bucket=bucket, notes=(*plan.notes, note)))
                 told = self._tell(job)
             self._finish(job, told)
+
+    def _refused(self, item: Incoming) -> str:
+        """The status of a run that nobody can do."""
+        provider = self._plans.wanted(item)
+        return "error:not_signed_in" if self._sign_ins.state(provider).installed else f"error:cli_not_found_{provider}"
 
     def _own_turn(self, item: Incoming, running: Running) -> None:
         """Tell what the agent has begun by itself. It goes on in its own session, also when /new has left that meanwhile."""
@@ -254,6 +259,8 @@ class Turns:
         self._book(job, finished, session_id, heard=not unheard)
         shut_down = job.running.left.is_set() and finished.outcome != "done"
         result = outcome(finished, job.agent.name) if item.run else None
+        if result and job.running.late.is_set() and finished.outcome == "stopped":
+            result = ("error:timeout", result[1])
         told_to = plan.told if finished.outcome == "done" else 0
         if unheard:
             self._close(item, [], record, result=result, told=told_to)

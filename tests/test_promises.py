@@ -1,0 +1,80 @@
+"""What was accepted of jobs and hooks is answered or reported, whatever people, files and disks do meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ductor_lib.demo.state import Message
+from ductor_lib.messages import Chat, Incoming
+from ductor_lib.orchestrator.ledger import Ledger
+from ductor_lib.orchestrator.runs import DETAIL_CHARS, Order, Run
+from tests.automation import NO_CLAUDE, SIGNED_OUT, bot_with, ended, free_port, hook, post, runs
+from tests.fakes import OWNER
+from tests.program import until
+
+TINY = {"daily_usd": 0.000001}
+PARTNER = 43
+
+
+def test_slash_stop_leaves_the_question_about_a_hook_that_the_limit_stopped(tmp_path: Path) -> None:
+    port = free_port()
+    with bot_with(tmp_path, hooks=[hook(mode="wake", prompt_template="look")], port=port, limits=TINY) as bot:
+        bot.say("hello")
+        bot.wait_for("You wrote:\n\nhello")
+        assert post(port, "push", {}) == 202
+        until(lambda: len(_questions(bot.shown())) == 1, "the hook's question")
+        bot.say("and this")
+        until(lambda: len(_questions(bot.shown())) == 2, "both questions")
+
+        bot.say("/stop")
+        bot.wait_for("1 waiting message dropped")
+        bot.settle()
+        (question,) = _questions(bot.shown())
+        bot.telegram.press(question.id, "Go on today")
+
+        assert ended(bot, "push", "hook") == ["success"]
+
+
+def _questions(messages: list[Message]) -> list[Message]:
+    return [message for message in messages if "have not begun this message" in message.text]
+
+
+def test_a_run_that_one_conversation_has_answered_stays_a_success_when_another_one_s_part_runs_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    wanted = Order(chats=("chat:42", "chat:43")).pack()
+    items = [Incoming(f"k:{chat}", Chat(chat), "look", kind="wake") for chat in (OWNER, PARTNER)]
+    number, stored = ledger.runs.add(Run("k", "hook", "push", "Push", wanted, 0.0), items)
+    for item, (status, state) in zip(stored, (("success", "done"), ("error:interrupted", "interrupted")), strict=True):
+        ledger.begin(item.id)
+        ledger.finish(item.id, state=state, result=(status, ""))
+
+    assert ledger.again(stored[1].id, Chat(PARTNER))
+    ledger.finish(stored[1].id, result=("error:exit_1", ""))
+
+    found = ledger.runs.get(number)
+    assert found is not None
+    assert found.status == "success"
+    ledger.close()
+
+
+def test_of_a_long_reminder_the_history_keeps_the_beginning(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+
+    number, _ = ledger.runs.add(Run("k", "job", "r", "R", Order().pack(), 0.0, "success", "x" * 100_000))
+
+    found = ledger.runs.get(number)
+    assert found is not None
+    assert len(found.detail) == DETAIL_CHARS
+    ledger.close()
+
+
+@pytest.mark.parametrize(("command", "status"), [(NO_CLAUDE, "error:cli_not_found_claude"), (SIGNED_OUT, "error:not_signed_in")])
+def test_the_status_of_a_hook_that_nobody_can_answer_says_why(tmp_path: Path, command: tuple[str, ...], status: str) -> None:
+    port = free_port()
+    with bot_with(tmp_path, hooks=[hook(mode="wake")], port=port, command=command) as bot:
+        assert post(port, "push", {}) == 202
+
+        assert ended(bot, "push", "hook") == [status]
+        assert runs(bot, "push", "hook")[0].detail
