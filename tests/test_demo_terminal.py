@@ -148,8 +148,10 @@ def test_ctrl_d_ends_the_input_only_in_an_empty_line() -> None:
 class Answering:
     """A bot with a thread: answers each message first with a preview, then with the answer. `busy` while it works."""
 
-    def __init__(self, telegram: LoopbackTelegram, *, words: Callable[[str], list[str]]) -> None:
+    def __init__(self, telegram: LoopbackTelegram, *, words: Callable[[str], list[str]], replaces: bool = False) -> None:
         self._bot = Bot(telegram)
+        self._replaces = replaces  # whether each answer takes the place of the one before
+        self._last: dict[str, int] = {}
         self._words = words
         self._stopping = threading.Event()
         self.busy = False
@@ -185,6 +187,9 @@ class Answering:
             else:
                 sent = {"message_id": self._bot.call("sendMessage", chat_id=42, text=words, reply_markup=keyboard("Stop"))["message_id"]}
             self._stopping.wait(0.05)
+        if self._replaces and self._last:
+            self._bot.call("deleteMessage", chat_id=42, **self._last)
+        self._last = sent
         self.busy = False
 
 
@@ -196,6 +201,16 @@ def test_each_text_is_answered_before_the_next_is_said(telegram: LoopbackTelegra
 
     assert code == 0
     assert out.getvalue() == "you > one\nbot > one!\nyou > two\nbot > two!\n"
+
+
+def test_an_answer_that_a_later_one_replaces_is_printed_too(telegram: LoopbackTelegram) -> None:
+    out = io.StringIO()
+
+    with Answering(telegram, words=lambda text: [text.upper()], replaces=True) as answering:
+        converse(telegram, ["one", "two"], out=out, settled=answering.settled, timeout=20)
+
+    assert [message.text for message in telegram.messages()] == ["one", "two", "TWO"]
+    assert [line for line in out.getvalue().splitlines() if "Stop" not in line] == ["you > one", "bot > ONE", "you > two", "bot > TWO"]
 
 
 def test_a_text_without_an_answer_is_named_and_fails(telegram: LoopbackTelegram) -> None:

@@ -32,19 +32,23 @@ Items = queue.SimpleQueue[Change | bytes]
 
 
 def converse(telegram: LoopbackTelegram, texts: Sequence[str], *, out: TextIO, settled: Callable[[], bool], timeout: float = 600.0) -> int:
-    """Say each text once the one before it is answered, then print the conversation as it stands.
+    """Say each text once the one before it is answered, then print the conversation.
 
+    A message is printed as it stood last, also one that a later answer has replaced.
     `settled` tells that the bot has no work left and nothing unsent. Returns 0 when each text was answered within
     `timeout` seconds, else 1, with the text named.
     """
     code = 0
+    seen: dict[int, Message] = {}
     for text in texts:
         before = _said(telegram)
         telegram.say(text)
         if not _answered(telegram, before, settled, timeout):
             code = 1
+        seen |= {message.id: message for message in telegram.messages(PERSON)}
+        if code:
             break
-    for message in telegram.messages(PERSON):
+    for _, message in sorted(seen.items()):
         out.write("\n".join(rows(message, 10_000, colour=False)) + "\n")
     if code:
         out.write(f"No answer to {clean(text)!r} within {timeout:g} seconds.\n")
