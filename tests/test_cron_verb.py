@@ -155,7 +155,7 @@ def test_a_run_without_a_bot_is_kept_for_its_start_and_can_be_taken_back(ductor:
     stopped = ductor.lines("cron", "stop", "news")
     log = ductor.lines("cron", "log", "news")
 
-    assert run == ["Run 1 of news: unfinished.", "note: ductor does not run: this begins when it is started."]
+    assert run == ["Run 1 of news is queued.", "note: ductor does not run: this begins when it is started."]
     assert [item.text for item in waiting] == ["Collect the news."]
     assert stopped == ["news: waiting runs withdrawn: 1."]
     assert log[0].split()[-1] != "unfinished"

@@ -55,6 +55,14 @@ def test_an_unknown_verb_is_an_error_that_lists_the_verbs(tmp_path: Path) -> Non
     assert "demo" in program.output
 
 
+@pytest.mark.parametrize(("verb", "word"), [("cron", "enable"), ("webhook", "rotate"), ("tool", "transcribe")])
+def test_a_verb_that_needs_another_word_lists_those_it_knows(tmp_path: Path, verb: str, word: str) -> None:
+    with Program(tmp_path, verb) as program:
+        assert program.wait() == 2
+
+    assert word in program.output
+
+
 def test_as_a_program_it_answers_and_ends_at_a_signal_without_leaving_an_agent(tmp_path: Path, telegram: LoopbackTelegram) -> None:
     configure(tmp_path, telegram)
     with Program(tmp_path) as program:

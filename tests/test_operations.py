@@ -299,7 +299,7 @@ def test_a_job_is_found_by_its_id_or_the_beginning_of_its_title_and_never_guesse
     desk.do("cron.add", **{**JOB, "title": "Moon"})
 
     assert desk.do("cron.show", id="morn")["id"] == id
-    assert 'There is no job "mo", or more than one.' in desk.refused("cron.show", id="mo")
+    assert '"mo" may mean more than one job: morning-news' in desk.refused("cron.show", id="mo")
     assert "There is no job" in desk.refused("cron.show")
 
 

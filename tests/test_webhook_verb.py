@@ -108,7 +108,7 @@ def test_a_test_takes_a_payload_from_the_line_a_file_or_the_standard_input(ducto
 
     lines = ductor.lines("webhook", "test", "build", "--payload", payload, said=text)
 
-    assert lines == ["Run 1 of build: unfinished.", "note: ductor does not run: this begins when it is started."]
+    assert lines == ["Run 1 of build is queued.", "note: ductor does not run: this begins when it is started."]
     assert ["https://example.org/ü" in item for item in waiting(ductor)] == [True]
 
 

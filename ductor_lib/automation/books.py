@@ -62,6 +62,11 @@ class Book(Generic[T]):
 
     def match(self, words: str) -> T | None:
         """The one that a person means: by id, else by the only id or title that is or begins so. None when it is not clear."""
+        found = self.matches(words)
+        return found[0] if len(found) == 1 else None
+
+    def matches(self, words: str) -> list[T]:
+        """Those that a person may mean; what is called so counts before what only begins so."""
         wanted = words.strip().casefold()
         named = [(item, item.id.casefold(), item.title.casefold()) for item in self._items]
         groups = (
@@ -69,7 +74,7 @@ class Book(Generic[T]):
             [item for item, id, title in named if wanted in (id, title)],
             [item for item, id, title in named if wanted and (id.startswith(wanted) or title.startswith(wanted))],
         )
-        return next((group[0] if len(group) == 1 else None for group in groups if group), None)
+        return next(filter(None, groups), [])
 
     def refresh(self) -> str:
         """Take an edit that was made outside. Returns what to tell the owner, with file and line, or "".

@@ -26,6 +26,7 @@ OVERRIDES = frozenset({"provider", "model", "reasoning_effort"})
 LOGGED = 20  # runs of a log, unless another number is asked for
 MOST_LOGGED = 200
 LINE = 200  # characters of an answer's first line
+NAMED = 6  # ids that an error lists
 UNFINISHED = "unfinished"  # a run that waits or is at work
 
 
@@ -43,10 +44,13 @@ class Kind(Generic[T]):
     def find(self, office: Office, args: Raw) -> T:
         """The one that `args` names by its id, or by the beginning of its id or title."""
         words = str(args.get("id", ""))
-        found = self.book(office).match(words)
-        if found is None:
-            raise DuctorError(f'There is no {self.source} "{words}", or more than one. `ductor {self.verb} list` shows the ids of all.')
-        return found
+        found = self.book(office).matches(words)
+        if len(found) > 1:
+            ids = ", ".join(item.id for item in found[:NAMED])
+            raise DuctorError(f'"{words}" may mean more than one {self.source}: {ids}{", …" * (len(found) > NAMED)}. Say the id.')
+        if not found:
+            raise DuctorError(f'There is no {self.source} "{words}". `ductor {self.verb} list` shows the ids of all.')
+        return found[0]
 
     def given(self, args: Raw, *, besides: Container[str]) -> Answer:
         """The fields in `args`. Raises DuctorError when there is anything else that is not expected."""

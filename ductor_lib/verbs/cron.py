@@ -22,9 +22,11 @@ from ductor_lib.verbs.answers import (
     table,
     word,
 )
+from ductor_lib.verbs.group import group
 
 TEXTS = ("agent_instruction", "message", "prompt_template")  # "-" reads them from the standard input
 NUMBERS = ("quiet_start", "quiet_end", "hmac_tolerance_seconds", "limit")
+UNFINISHED = "unfinished"  # the status of a run that waits or is at work
 HERE = ("DUCTOR_CHAT_ID", "DUCTOR_TOPIC_ID")  # in an agent's environment
 
 
@@ -41,7 +43,7 @@ class Word:
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `ductor cron` to the verbs of the command line."""
     parser = verbs.add_parser("cron", help="jobs by the clock, and reminders")
-    words = parser.add_subparsers(dest="word", metavar="WORD", required=True)
+    words = group(parser, metavar="WORD")
     for row in WORDS:
         place(words, row, run)
 
@@ -189,7 +191,8 @@ def removed(answer: Answer) -> list[str]:
 
 def queued(answer: Answer) -> list[str]:
     """A run that was begun by hand."""
-    return [f"Run {word(answer, 'run')} of {word(answer, 'id')}: {word(answer, 'status')}."]
+    status = word(answer, "status")
+    return [f"Run {word(answer, 'run')} of {word(answer, 'id')}{' is queued' if status == UNFINISHED else f': {status}'}."]
 
 
 def logged(answer: Answer) -> list[str]:

@@ -18,6 +18,7 @@ from ductor_lib.errors import DuctorError
 from ductor_lib.paths import Paths
 from ductor_lib.tools import clock, documents, files, media
 from ductor_lib.tools.faults import Unusable
+from ductor_lib.verbs.group import group
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -49,7 +50,7 @@ class Tool:
 def add(verbs: Verbs) -> None:
     """Add `ductor tool` with all its tools to the verbs of the command line."""
     parser = verbs.add_parser("tool", help="read documents, sound and video, look at files, tell the time; needs no running bot")
-    tools = parser.add_subparsers(metavar="TOOL", required=True)
+    tools = group(parser, metavar="TOOL")
     for tool in TOOLS:
         one = tools.add_parser(tool.name, help=tool.purpose, description=tool.purpose)
         tool.arguments(one)

@@ -22,6 +22,7 @@ from ductor_lib.verbs.cron import (
     removed,
     task_options,
 )
+from ductor_lib.verbs.group import group
 
 SECRET_FILE = "hmac_secret_file"
 MOST_SECRET = 4000  # bytes
@@ -30,7 +31,7 @@ MOST_SECRET = 4000  # bytes
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `ductor webhook` to the verbs of the command line."""
     parser = verbs.add_parser("webhook", help="hooks that other programs call over HTTP")
-    words = parser.add_subparsers(dest="word", metavar="WORD", required=True)
+    words = group(parser, metavar="WORD")
     for row in WORDS:
         place(words, row, run)
 
