@@ -110,7 +110,7 @@ class App:
         released: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()
         self._automation = Automation(
             settings, paths, self._state_file, self.ledger, sessions, choices, catalogue, turns, self._unattended, released,
-            providers=sign_ins.signed_in, allowed=heard.allows,
+            providers=sign_ins.signed_in, place=lambda chat: groups.current(chat) if heard.allows(chat) else None,
         )
         desk = Desk(
             settings, paths, mode, self.ledger, sessions, self.clis.agents, sign_ins, catalogue, Transcripts(environment), choices, limits,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from ductor_lib.demo.state import Message
 from ductor_lib.messages import Chat, Incoming
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.runs import DETAIL_CHARS, Order, Run
-from tests.automation import NO_CLAUDE, SIGNED_OUT, bot_with, ended, free_port, hook, post, runs
+from ductor_lib.paths import Paths
+from tests.automation import NO_CLAUDE, SIGNED_OUT, bot_with, ended, free_port, hook, job, post, prompted, results, run_now, runs
 from tests.fakes import OWNER
 from tests.program import until
 
@@ -78,3 +80,38 @@ def test_the_status_of_a_hook_that_nobody_can_answer_says_why(tmp_path: Path, co
 
         assert ended(bot, "push", "hook") == [status]
         assert runs(bot, "push", "hook")[0].detail
+
+
+# ── where it goes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_was_meant_for_a_chat_that_is_not_on_the_list_goes_to_all_allowed_users(tmp_path: Path) -> None:
+    port = free_port()
+    hooks = [hook(mode="wake", chat="-1009:5", prompt_template="look")]
+    with bot_with(tmp_path, job(chat="777"), hooks=hooks, port=port, allowed_user_ids=[OWNER, PARTNER]) as bot:
+        for user in (OWNER, PARTNER):
+            bot.say("/start", user=user, chat=user)
+
+        assert run_now(bot) == ["success"]
+        assert post(port, "push", {}) == 202
+        assert ended(bot, "push", "hook") == ["success"]
+
+        for user in (OWNER, PARTNER):
+            assert len(results(bot, chat=user)) == 1
+            bot.wait_for("HOOK: Push", chat=user)
+
+
+def test_a_hook_of_a_group_that_was_upgraded_wakes_the_conversation_under_its_new_id(tmp_path: Path) -> None:
+    port = free_port()
+    state = {"migrated": {"-5": -1005}}
+    (tmp_path / "home" / "config").mkdir(parents=True)
+    Paths(tmp_path / "home").state.write_text(json.dumps(state))
+    hooks = [hook(mode="wake", chat="-5", prompt_template="look")]
+    with bot_with(tmp_path, hooks=hooks, port=port, allowed_group_ids=[-5]) as bot:
+        bot.say("hello", chat=-1005)
+        bot.wait_for("hello", chat=-1005)
+
+        assert post(port, "push", {}) == 202
+        assert ended(bot, "push", "hook") == ["success"]
+
+        assert len({prompt["session_id"] for prompt in prompted(tmp_path)}) == 1

@@ -27,20 +27,26 @@ EVER = datetime.fromtimestamp(0, UTC)  # for what is due once: whether it was is
 log = logging.getLogger(__name__)
 
 
+def as_it_is(chat: Chat) -> Chat | None:
+    """The place of a chat where no group has ever moved and nobody has left the allow-list."""
+    return chat
+
+
 class Cron:
     """`catch_up` once and `tick` every second belong to the scheduler's thread, `run_now` to any.
 
-    What is put into `released` runs in its lane. `now` is in unix seconds.
+    What is put into `released` runs in its lane. `place` is as for `order`. `now` is in unix seconds.
     """
 
     def __init__(
         self, settings: Settings, book: JobBook, ledger: Ledger, released: queue.SimpleQueue[Incoming | None], *,
-        now: Callable[[], float] = time.time,
+        place: Callable[[Chat], Chat | None] = as_it_is, now: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._book = book
         self._ledger = ledger
         self._released = released
+        self._place = place
         self._now = now
         self._timetable = Timetable(self._zone, self._moment())
 
@@ -86,7 +92,7 @@ class Cron:
         if missed or late:
             log.info("job missed job=%s runs=%d", job.id, missed + late)
         if reason := self._skipped(job, moment, late=late):
-            self._ledger.runs.add(Run(key, "job", job.id, job.title, order(job, self._settings).pack(), moment.timestamp(), reason))
+            self._ledger.runs.add(Run(key, "job", job.id, job.title, self._order(job).pack(), moment.timestamp(), reason))
             return
         self._queue(job, moment, key)
         if job.at:
@@ -104,7 +110,7 @@ class Cron:
         return "skipped:still_running" if job.id in self._ledger.runs.open("job") else ""
 
     def _queue(self, job: Job, moment: datetime, key: str) -> int:
-        wanted = order(job, self._settings)
+        wanted = self._order(job)
         first = wanted.places[0]
         run = Run(key, "job", job.id, job.title, wanted.pack(), moment.timestamp())
         if job.message and not job.ask:
@@ -129,6 +135,9 @@ class Cron:
         else:
             self._book.edit(job.id, {"enabled": False})
 
+    def _order(self, job: Job) -> Order:
+        return order(job, self._settings, self._place)
+
     def _zone(self, job: Job) -> ZoneInfo:
         return schedule.zone(job, self._settings)
 
@@ -141,9 +150,15 @@ def reminder_of(job: str) -> str:
     return f"remind:{job}"
 
 
-def order(task: Task, settings: Settings) -> Order:
-    """How a job or hook is to be run, fixed now. Without a chat of its own it reports to every allowed user."""
-    chats = (task.chat,) if task.chat else tuple(map(Chat, settings.allowed_user_ids))
+def order(task: Task, settings: Settings, place: Callable[[Chat], Chat | None]) -> Order:
+    """How a job or hook is to be run, fixed now. Without a chat of its own it reports to every allowed user.
+
+    `place` says where a chat is now, or None when it is not on the allow-list (any more): then, too, it is every allowed user.
+    """
+    own = place(task.chat) if task.chat else None
+    if task.chat and not own:
+        log.warning("chat not on the allow-list, all allowed users get the result id=%s chat=%d", task.id, task.chat.id)
+    chats = (own,) if own else tuple(map(Chat, settings.allowed_user_ids))
     return Order(
         folder=task.task_folder, provider=task.provider, model=task.model, effort=task.reasoning_effort, parameters=task.cli_parameters,
         chats=tuple(chat.lane for chat in chats), silent_when=task.silent_when, into_session=task.into_session,

@@ -43,7 +43,7 @@ class Automation:
     def __init__(
         self, settings: Settings, paths: Paths, state: JsonFile, ledger: Ledger, sessions: Sessions, choices: Choices,
         catalogue: Catalogue, turns: Turns, unattended: Unattended, released: queue.SimpleQueue[Incoming | None], *,
-        providers: Callable[[], frozenset[str]], allowed: Callable[[Chat], bool],
+        providers: Callable[[], frozenset[str]], place: Callable[[Chat], Chat | None],
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -53,13 +53,17 @@ class Automation:
         self._stack = ExitStack()
         jobs, hooks = JobBook(paths.cron_jobs), HookBook(paths.webhooks)
         self._hooks = hooks
-        self._cron = Cron(settings, jobs, ledger, released)
-        self._intake = HookIntake(settings, ledger, released)
+
+        def allows(chat: Chat) -> bool:
+            return place(chat) is not None
+
+        self._cron = Cron(settings, jobs, ledger, released, place=place)
+        self._intake = HookIntake(settings, ledger, released, place=place)
         self._token = token.made(settings, state)
-        self.heartbeat = Heartbeat(settings, paths, state, sessions, choices, ledger, turns, released, allowed=allowed)
+        self.heartbeat = Heartbeat(settings, paths, state, sessions, choices, ledger, turns, released, allowed=allows)
         self.office = Office(
             settings=settings, paths=paths, jobs=jobs, hooks=hooks, tasks=Tasks(paths.cron_tasks), ledger=ledger, catalogue=catalogue,
-            providers=providers, cron=self._cron, intake=self._intake, stop=unattended.stop, token=self._token, allows=allowed,
+            providers=providers, cron=self._cron, intake=self._intake, stop=unattended.stop, token=self._token, allows=allows,
         )
         self._cleanup = Cleanup(settings, paths, state, ledger)
         self._watcher = Watcher((jobs, hooks), ledger, self._owner)

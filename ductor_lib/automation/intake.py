@@ -11,7 +11,7 @@ from datetime import datetime
 
 from ductor_lib import config
 from ductor_lib.automation import schedule
-from ductor_lib.automation.cron import order
+from ductor_lib.automation.cron import as_it_is, order
 from ductor_lib.automation.definitions import Hook
 from ductor_lib.automation.templates import render
 from ductor_lib.config import Settings
@@ -24,15 +24,17 @@ log = logging.getLogger(__name__)
 
 
 class HookIntake:
-    """`take` is for any thread. What is put into `released` runs in its lane. `now` is in unix seconds."""
+    """`take` is for any thread. What is put into `released` runs in its lane. `place` is as for `order`, `now` is in unix seconds."""
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, released: queue.SimpleQueue[Incoming | None], *, now: Callable[[], float] = time.time
+        self, settings: Settings, ledger: Ledger, released: queue.SimpleQueue[Incoming | None], *,
+        place: Callable[[Chat], Chat | None] = as_it_is, now: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._zone = config.timezone(settings)
         self._ledger = ledger
         self._released = released
+        self._place = place
         self._now = now
 
     def take(self, hook: Hook, payload: Mapping[str, object], *, key: str) -> int:
@@ -41,7 +43,7 @@ class HookIntake:
         Raises sqlite3.OperationalError and OSError when it cannot be stored: then nothing was accepted.
         """
         now = self._now()
-        wanted = order(hook, self._settings)
+        wanted = order(hook, self._settings, self._place)
         run = Run(key, "hook", hook.id, hook.title, wanted.pack(), now)
         if status := self._refusal(hook, now):
             return self._refuse(hook, run, status)

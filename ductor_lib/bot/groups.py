@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Collection
+from dataclasses import replace
 
+from ductor_lib.messages import Chat
 from ductor_lib.storage import JsonFile
 
 log = logging.getLogger(__name__)
@@ -25,13 +27,20 @@ class Groups:
         stored = state.read().get(KEY)
         moved = stored if isinstance(stored, dict) else {}
         self._heard = set(listed)
+        self._moved: dict[int, int] = {}
         for old, new in moved.items():
             if isinstance(new, int) and old in map(str, listed):
                 self._heard.add(new)
+                self._moved[int(old)] = new
 
     def __contains__(self, chat: object) -> bool:
         with self._lock:
             return chat in self._heard
+
+    def current(self, chat: Chat) -> Chat:
+        """The same place under the id that its group has now."""
+        with self._lock:
+            return replace(chat, id=self._moved.get(chat.id, chat.id))
 
     def moved(self, old: int, new: int) -> None:
         """A group has a new id; it is heard if the old one was. Raises OSError when that cannot be stored."""
@@ -40,6 +49,7 @@ class Groups:
                 return
             known = new in self._heard
             self._heard.add(new)
+            self._moved[old] = new
         if not known:
             log.warning("group was upgraded old=%d new=%d", old, new)
         with self._state.change() as data:

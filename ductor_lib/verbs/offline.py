@@ -18,7 +18,7 @@ from ductor_lib.cli.catalogue import CLAUDE_EFFORTS, Catalogue
 from ductor_lib.cli.codex_models import MODELS, Model, stored_models
 from ductor_lib.config import load
 from ductor_lib.errors import DuctorError
-from ductor_lib.messages import Incoming
+from ductor_lib.messages import Chat, Incoming
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.paths import Paths
 from ductor_lib.storage import JsonFile
@@ -67,12 +67,16 @@ def _office(paths: Paths, *, model: str) -> Iterator[Office]:
     signed_in = state.read().get(STATE)
     released: queue.SimpleQueue[Incoming | None] = queue.SimpleQueue()  # the next start finds what is in it in the ledger
     ledger = Ledger(paths.ledger)
+
+    def place(chat: Chat) -> Chat | None:
+        return groups.current(chat) if chat.id in settings.allowed_user_ids or chat.id in groups else None
+
     try:
         yield Office(
             settings=settings, paths=paths, jobs=jobs, hooks=hooks, tasks=Tasks(paths.cron_tasks), ledger=ledger,
             catalogue=Catalogue(claude, codex), providers=lambda: frozenset(signed_in if isinstance(signed_in, list) else ()),
-            cron=Cron(settings, jobs, ledger, released), intake=HookIntake(settings, ledger, released), stop=_nothing_runs,
-            token=token.known(settings, state), allows=lambda chat: chat.id in settings.allowed_user_ids or chat.id in groups,
+            cron=Cron(settings, jobs, ledger, released, place=place), intake=HookIntake(settings, ledger, released, place=place),
+            stop=_nothing_runs, token=token.known(settings, state), allows=lambda chat: place(chat) is not None,
         )  # fmt: skip
     finally:
         ledger.close()
