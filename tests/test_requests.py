@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ductor_lib.errors import DuctorError
-from ductor_lib.infra.requests import MOST_BYTES, NotRunning, Requests, ask
+from ductor_lib.infra.requests import MOST_BYTES, MOST_FILES, NotRunning, Requests, ask
 
 ROOT = Path(__file__).parent.parent
 SOON = 20.0  # seconds
@@ -330,6 +330,37 @@ def test_a_folder_that_is_gone_is_made_again(folder: Path, tmp_path: Path, inste
 
     assert folder.is_dir()
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_cannot_be_made_is_said_once_and_used_as_soon_as_it_can(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "workspace").write_text("a file where the folder above has to be")
+    requests = Requests(tmp_path / "workspace" / folder.name, {"note": dict})
+
+    done = [requests.step() for _ in range(3)]
+    said = caplog.messages.copy()
+    (tmp_path / "workspace").unlink()
+    done.append(requests.step())
+    name = put(tmp_path / "workspace" / folder.name, request("a"))
+
+    assert requests.step() == 1
+    assert done == [0, 0, 0, 0]
+    assert len(said) == 1
+    assert "requests cannot be taken" in said[0]
+    assert answer(tmp_path / "workspace" / folder.name, name)["ok"] is True
+    assert (tmp_path / "workspace").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_request_among_thousands_of_other_files_is_found(folder: Path) -> None:
+    folder.mkdir()
+    for number in range(MOST_FILES + 200):
+        (folder / f"other-{number}").touch()
+    names = [put(folder, request("a"), number=number) for number in range(3)]
+
+    done = Requests(folder, {"note": dict}).step()
+
+    assert done == len(names)
 
 
 def test_requests_and_answers_are_for_nobody_else_to_read(folder: Path) -> None:

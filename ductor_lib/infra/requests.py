@@ -57,6 +57,7 @@ class Requests:
         self._now = now
         self._swept_at = 0.0
         self._recovered = False
+        self._trouble = ""  # why the folder could not be used; it is said once
 
     def step(self) -> int:
         """Do what is asked for now, in the order of asking; how many requests that were. A broken one holds up nobody."""
@@ -127,14 +128,28 @@ class Requests:
         return sorted(match[1] for match in self._matches() if match[2] == ending)
 
     def _matches(self) -> list[re.Match[str]]:
+        """The files of requests, in no order. A folder that cannot be used has none."""
+        try:
+            found = self._look()
+        except OSError as error:  # such as a disk that became read-only
+            reason = error.strerror or str(error)
+            if reason != self._trouble:
+                log.warning("requests cannot be taken folder=%s reason=%s", self._folder, reason)
+            self._trouble = reason
+            return []
+        self._trouble = ""
+        return found
+
+    def _look(self) -> list[re.Match[str]]:
         try:
             with os.scandir(self._folder) as entries:
-                found = [NAME.fullmatch(entry.name) for entry in itertools.islice(entries, MOST_FILES)]
+                known = filter(None, (NAME.fullmatch(entry.name) for entry in entries))
+                return list(itertools.islice(known, MOST_FILES))  # what others put there must not hide a request
         except (FileNotFoundError, NotADirectoryError):  # the first time, or somebody has tidied up
             self._folder.unlink(missing_ok=True)
-            self._folder.mkdir(mode=0o700, parents=True)
+            self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700)
             return []
-        return [match for match in found if match]
 
     def _sweep(self, file: str) -> None:
         """Remove what nobody waits for any more. A request that old would come as a surprise."""
