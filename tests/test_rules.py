@@ -233,16 +233,30 @@ def test_a_shipped_text_needs_no_copy(paths: Paths, rules: Rules) -> None:
 
 
 @pytest.mark.parametrize("signed_in", [{"claude"}, {"codex"}, ()])
-def test_without_both_clis_nothing_is_touched(paths: Paths, rules: Rules, signed_in: Collection[str]) -> None:
+def test_without_both_clis_no_text_is_replaced(paths: Paths, rules: Rules, signed_in: Collection[str]) -> None:
     put(paths.workspace / "CLAUDE.md", "a")
     put(paths.workspace / "AGENTS.md", "b", age=50)
-    put(paths.tools / "CLAUDE.md", "c")
 
     written = rules.sync(signed_in)
 
     assert written == 0
     assert texts(paths.workspace) == {"CLAUDE.md": "a", "AGENTS.md": "b"}
-    assert texts(paths.tools) == {"CLAUDE.md": "c"}
+
+
+@pytest.mark.parametrize(("provider", "other"), [("claude", "AGENTS.md"), ("codex", "CLAUDE.md")])
+def test_who_is_signed_in_alone_gets_the_rules_of_a_task_that_the_other_has_begun(
+    paths: Paths, rules: Rules, provider: str, other: str
+) -> None:
+    task = paths.cron_tasks / "news"
+    put(task / other, "how to do it")
+
+    rules.sync(())
+    before = texts(task)
+    written = rules.sync({provider})
+
+    assert before == {other: "how to do it"}
+    assert texts(task) == {"CLAUDE.md": "how to do it", "AGENTS.md": "how to do it"}
+    assert (written, rules.sync({provider})) == (1, 0)
 
 
 def test_a_file_that_is_being_written_waits_for_the_next_pass(paths: Paths) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ductor_lib.paths import Paths
 from ductor_lib.storage import JsonFile
 from ductor_lib.workspace.upkeep import STATE, Upkeep
@@ -39,6 +41,23 @@ def test_a_sign_in_brings_its_rules_and_is_remembered_for_the_next_start(tmp_pat
     world.upkeep.step()
 
     assert before == {"CLAUDE.md"}
+    assert world.rules() == {"CLAUDE.md", "AGENTS.md"}
+    assert world.state.read()[STATE] == ["claude", "codex"]
+
+
+def test_a_sign_in_whose_rules_could_not_be_written_is_tried_again(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.upkeep.prepare()
+    world.signed_in = frozenset({"claude", "codex"})
+    logs = world.paths.log.parent
+    logs.rmdir()
+    logs.write_text("a file in the way")
+
+    with pytest.raises(FileExistsError):
+        world.upkeep.step()
+    logs.unlink()
+    world.upkeep.step()
+
     assert world.rules() == {"CLAUDE.md", "AGENTS.md"}
     assert world.state.read()[STATE] == ["claude", "codex"]
 

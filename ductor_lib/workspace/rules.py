@@ -36,7 +36,7 @@ DEPTH = 6  # folders below the workspace
 FOLDERS = 5_000  # looked into at most: a pass comes every ten seconds
 LONGEST = 1_000_000  # bytes of a rule file
 SETTLED = 2.0  # seconds without a change: a younger file may still be in the middle of being written
-MEMORY_BYTES = 64_000  # one argument of a program has room for 128 kB
+MEMORY_BYTES = 64_000  # some 20,000 tokens, which every session pays for
 
 
 def wanted(signed_in: Collection[str]) -> tuple[str, ...]:
@@ -85,15 +85,16 @@ def memory_size(paths: Paths) -> int:
 
 
 def _plain(raw: bytes) -> str:
-    return raw.decode("utf-8-sig", "replace").replace("\0", "\ufffd")  # an argument of a program cannot hold a NUL
+    return raw.decode("utf-8-sig", "replace").replace("\0", "\ufffd")  # what is text to a CLI holds no NUL
 
 
 class Rules:
     """Keeps CLAUDE.md and AGENTS.md in step, in every folder of the workspace that has one of them. For one thread.
 
-    The newer text replaces the older one, which is kept aside unless it is known: what both said before, or what was
-    shipped. Left alone is what lies behind a link, in a hidden folder, in a repository (but for the workspace itself
-    and task folders), and below the skills and the files of the chat.
+    While one CLI is signed in, it gets its file where only that of the other is, and no more. With both, the newer text
+    replaces the older one, which is kept aside unless it is known: what both said before, or what was shipped. Left
+    alone is what lies behind a link, in a hidden folder, in a repository (but for the workspace itself and task
+    folders), and below the skills and the files of the chat.
     """
 
     def __init__(self, paths: Paths, *, now: Callable[[], float] = time.time) -> None:
@@ -106,8 +107,9 @@ class Rules:
         self._told: set[tuple[str, str]] = set()
 
     def sync(self, signed_in: Collection[str]) -> int:
-        """One pass, if both CLIs are signed in: the number of files written. Never raises for a file or folder."""
-        if not NAMES.keys() <= set(signed_in):
+        """One pass, if a CLI is signed in: the number of files written. Never raises for a file or folder."""
+        names = {NAMES[provider] for provider in NAMES.keys() & set(signed_in)}
+        if not names:
             return 0
         written = 0
         try:
@@ -117,7 +119,8 @@ class Rules:
             before, visited = dict(self._common), set()
             for folder, entries in self._folders():
                 visited.add(folder)
-                written += self._bring_in_step(folder, entries)
+                if len(names) > 1 or not names & entries.keys():
+                    written += self._bring_in_step(folder, entries)
             for gone in self._common.keys() - visited:
                 del self._common[gone]
                 self._seen.pop(gone, None)

@@ -52,7 +52,7 @@ class Upkeep:
         """Create, repair and upgrade the home; what was done. Raises OSError where it cannot be made at all."""
         stored = self._state.read().get(STATE)
         self._known = frozenset(name for name in stored if isinstance(name, str)) if isinstance(stored, list) else frozenset()
-        changes = self._prepare()
+        changes = self._prepare(self._known)
         self._share()  # the bundled ones first: a new home has them from its first turn on
         return changes
 
@@ -69,10 +69,10 @@ class Upkeep:
         """Look at everything once."""
         signed_in = self._signed_in()
         if signed_in != self._known:
-            self._known = signed_in
-            self._prepare()
+            self._prepare(signed_in)
             with self._state.change() as data:
                 data[STATE] = sorted(signed_in)
+            self._known = signed_in  # last: what failed is tried again
         self._rules.sync(signed_in)
         if self._clock() >= self._skills_at:
             self._share()
@@ -81,8 +81,8 @@ class Upkeep:
         self.step()
         self._stopping.wait(RULES_SECONDS)
 
-    def _prepare(self) -> Changes:
-        return home.prepare(self._paths, signed_in=self._known, command=self._command)
+    def _prepare(self, signed_in: frozenset[str]) -> Changes:
+        return home.prepare(self._paths, signed_in=signed_in, command=self._command)
 
     def _share(self) -> None:
         self._skills_at = self._clock() + SKILLS_SECONDS
