@@ -9,10 +9,11 @@ import pytest
 
 from ductor_lib.demo.state import Message
 from ductor_lib.messages import Chat, Incoming
+from ductor_lib.orchestrator import prompts
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.runs import DETAIL_CHARS, Order, Run
 from ductor_lib.paths import Paths
-from tests.automation import NO_CLAUDE, SIGNED_OUT, bot_with, ended, free_port, hook, job, post, prompted, results, run_now, runs
+from tests.automation import NO_CLAUDE, SIGNED_OUT, bot_with, ended, free_port, hook, job, post, prompted, results, run_now, runs, saying
 from tests.fakes import OWNER
 from tests.program import until
 
@@ -115,3 +116,31 @@ def test_a_hook_of_a_group_that_was_upgraded_wakes_the_conversation_under_its_ne
         assert ended(bot, "push", "hook") == ["success"]
 
         assert len({prompt["session_id"] for prompt in prompted(tmp_path)}) == 1
+
+
+# ── how much of it ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_results_of_many_days_leave_room_for_the_words_of_the_next_message() -> None:
+    notes = [f"result {number} {'x' * 20_000}" for number in range(300)]
+
+    prompt = prompts.with_notes("and now?", notes)
+
+    assert len(prompt) < prompts.NOTES_CHARS + 1_000
+    assert prompt.startswith("(ductor: older results are left out here, because there were many: 296)")
+    assert "result 299" in prompt
+    assert "result 295" not in prompt
+    assert prompt.endswith("and now?")
+
+
+def test_of_one_long_result_a_conversation_is_told_the_beginning(tmp_path: Path) -> None:
+    say = "[[scenario:say text='" + "word " * 8_000 + "end']]"
+    with bot_with(tmp_path, job(agent_instruction=say, into_session=True), command=saying(tmp_path)) as bot:
+        assert run_now(bot) == ["success"]
+        bot.say("what was it?")
+        until(lambda: len(prompted(tmp_path)) == 2, "the prompt of the message")
+
+        told = str(prompted(tmp_path)[-1]["prompt"])
+        assert len(told) < 21_000
+        assert "… (cut)" in told
+        assert told.endswith("what was it?")

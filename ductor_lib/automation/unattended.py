@@ -32,6 +32,7 @@ from ductor_lib.ports import Agent, Choice, TurnRequest
 from ductor_lib.workspace import rules
 from ductor_lib.workspace.tasks import TaskError, Tasks
 
+NOTE_CHARS = 20_000  # of a result that becomes part of a conversation
 DISK_PAUSE = 5.0  # seconds between two tries to store a result on a full disk
 REMINDER = "Read {name}_MEMORY.md in this folder first if there is one, and before you end write into it what the next run should know."
 GONE = "The run's own record is gone; `logs/agent.log` may say more."
@@ -236,7 +237,7 @@ class Unattended:
         """What the agents of those conversations are told with the next message."""
         if not job.order.into_session:
             return []
-        note = security.fence(text, f"the result of the task “{job.run.title}”, which your owner has just been sent")
+        note = security.fence(text if len(text) <= NOTE_CHARS else f"{text[:NOTE_CHARS]}… (cut)", f"the result of the task “{job.run.title}”, which your owner has just been sent")
         return [(chat.lane, note) for chat in job.order.places]
 
     def _store(
