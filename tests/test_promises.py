@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import queue
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from ductor_lib.automation.books import JobBook
+from ductor_lib.automation.cron import Cron
+from ductor_lib.automation.definitions import Job
+from ductor_lib.config import defaults
 from ductor_lib.demo.state import Message
 from ductor_lib.messages import Chat, Incoming
 from ductor_lib.orchestrator import prompts
@@ -19,6 +25,7 @@ from tests.program import until
 
 TINY = {"daily_usd": 0.000001}
 PARTNER = 43
+NOON, MINUTE = datetime(2026, 3, 2, 12, tzinfo=UTC), timedelta(minutes=1)
 
 
 def test_slash_stop_leaves_the_question_about_a_hook_that_the_limit_stopped(tmp_path: Path) -> None:
@@ -144,3 +151,39 @@ def test_of_one_long_result_a_conversation_is_told_the_beginning(tmp_path: Path)
         assert len(told) < 21_000
         assert "… (cut)" in told
         assert told.endswith("what was it?")
+
+
+# ── a full disk ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_reminder_whose_moment_meets_a_full_disk_is_said_once_there_is_room(tmp_path: Path) -> None:
+    ledger, book = Ledger(tmp_path / "ledger.db"), JobBook(tmp_path / "cron_jobs.json")
+    book.add(Job(id="call", title="Call", at=(NOON + MINUTE).isoformat(), message="call " * 20_000))
+    now = [NOON]
+    cron = Cron(defaults(allowed_user_ids=(OWNER,), user_timezone="UTC"), book, ledger, queue.SimpleQueue(), now=lambda: now[0].timestamp())
+    cron.catch_up()
+    cron.tick()
+    _limit(ledger, pages=0)
+
+    now[0] = NOON + MINUTE
+    cron.tick()
+    cron.tick()
+    said = ledger.outbox.unsent()
+    _limit(ledger, pages=10_000)
+    now[0] += 10 * MINUTE
+    cron.tick()
+    cron.tick()
+
+    assert said == []
+    assert len(ledger.outbox.unsent()) == 1
+    assert [run.status for run in ledger.runs.history("job", "call")] == ["success"]
+    assert book.all() == ()
+    ledger.close()
+
+
+def _limit(ledger: Ledger, *, pages: int) -> None:
+    """Let the ledger grow by that many pages and no further: the smallest disk there is."""
+    database = ledger._database
+    with database._lock:
+        used = database._connection.execute("PRAGMA page_count").fetchone()[0]
+        database._connection.execute(f"PRAGMA max_page_count = {used + pages}")

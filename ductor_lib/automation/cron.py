@@ -21,6 +21,7 @@ from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.runs import Order, Run
 
 LATE = 90.0  # seconds behind its moment from which on a run counts as missed: the machine slept, or ductor did not run
+MOST_OWED = 1_000  # runs that wait for room on the disk
 NOW = "now"  # in the key of a run that a person asked for
 EVER = datetime.fromtimestamp(0, UTC)  # for what is due once: whether it was is known by its key
 
@@ -49,6 +50,7 @@ class Cron:
         self._place = place
         self._now = now
         self._timetable = Timetable(self._zone, self._moment())
+        self._owed: list[tuple[Job, datetime, int]] = []  # what the disk refused; only the scheduler's thread looks at it
 
     def catch_up(self) -> None:
         """What was due while ductor did not run: made up once where the job says so, and always what is due only once."""
@@ -61,8 +63,11 @@ class Cron:
                 self._take(job, found.moment, found.missed)
 
     def tick(self) -> None:
-        """Queue what has become due since the last tick."""
+        """Queue what has become due since the last tick, and what the disk refused before."""
         self._timetable.update(self._book.all())
+        owed, self._owed = self._owed, []
+        for job, moment, missed in owed:
+            self._take(job, moment, missed, level=logging.DEBUG)  # said already, and this comes every second
         for job, moment, missed in self._timetable.due(self._moment()):
             self._take(job, moment, missed)
 
@@ -77,14 +82,16 @@ class Cron:
         found = schedule.next_run(job, self._moment(), zone) if job.enabled else None
         return found.astimezone(zone) if found else None
 
-    def _take(self, job: Job, moment: datetime, missed: int) -> None:
+    def _take(self, job: Job, moment: datetime, missed: int, *, level: int = logging.ERROR) -> None:
         """Queue one job; what is wrong with it keeps no other from its time."""
         try:
             self._due(job, moment, missed)
         except DuctorError as error:  # the user's file cannot be changed just now; the row in the ledger counts
             log.warning("job not marked as done job=%s reason=%s", job.id, error)
         except (sqlite3.Error, OSError) as error:
-            log.error("job not queued job=%s reason=%s", job.id, error)
+            if len(self._owed) < MOST_OWED:
+                self._owed.append((job, moment, missed))  # its key keeps it from running twice
+            log.log(level, "job not queued yet job=%s reason=%s", job.id, error)
 
     def _due(self, job: Job, moment: datetime, missed: int) -> None:
         late = self._now() - moment.timestamp() > LATE

@@ -237,7 +237,8 @@ class Unattended:
         """What the agents of those conversations are told with the next message."""
         if not job.order.into_session:
             return []
-        note = security.fence(text if len(text) <= NOTE_CHARS else f"{text[:NOTE_CHARS]}… (cut)", f"the result of the task “{job.run.title}”, which your owner has just been sent")
+        kept = text if len(text) <= NOTE_CHARS else f"{text[:NOTE_CHARS]}… (cut)"
+        note = security.fence(kept, f"the result of the task “{job.run.title}”, which your owner has just been sent")
         return [(chat.lane, note) for chat in job.order.places]
 
     def _store(
