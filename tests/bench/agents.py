@@ -19,8 +19,9 @@ from ductor_lib.events import Event, Finished, Started, Text, Tool
 from ductor_lib.messages import Chat
 from ductor_lib.ports import Agent, TurnRequest
 from tests.bench.figures import Figure
-from tests.bench.real import CLIS, CODEX_MODEL, ClaudeAlone, CodexAlone, RealRig, missing, prepare, read, stub_of, variables
+from tests.bench.real import CLIS, CODEX_MODEL, ClaudeAlone, CodexAlone, RealRig, missing, prepare, read, variables
 from tests.bench.rig import OWNER, ROOT, SOON
+from tests.bench.stub import stub_of
 
 LEAST = 15  # runs, so that a median means something on a noisy machine
 AIM = 10.0  # ms that the bot may add
@@ -47,6 +48,7 @@ def _warm(cli: str, url: str, runs: int) -> Iterator[Figure]:
             agent.first("[[scenario:plain n=2]] begin")
             for number in range(runs):
                 through.append(_shown(rig, OWNER, number))
+                _rest(rig)
                 begun = time.monotonic()
                 alone.append((agent.first(_prompt(number)) - begun) * MS)
     yield from _compared(f"{cli}, first words, warm", through, alone)
@@ -61,6 +63,8 @@ def _cold(cli: str, url: str, runs: int) -> Iterator[Figure]:
         for number, user in enumerate(users):
             rig.end_agents()
             through.append(_shown(rig, user, number))
+            rig.end_agents()
+            _rest(rig)
             begun = time.monotonic()
             with ALONE[cli](rig) as agent:
                 alone.append((agent.first(_prompt(number)) - begun) * MS)
@@ -73,14 +77,19 @@ def _prompt(number: int) -> str:
 
 def _shown(rig: RealRig, chat: int, number: int) -> float:
     """Milliseconds from a message that a pending poll gets to the call that shows the first words."""
-    rig.rest()
-    while not rig.telegram.still(QUIET):
-        pass
+    _rest(rig)
     before = len(rig.telegram.calls)
     said = time.monotonic()
     rig.ask(_prompt(number), user=chat)
     shown = next(call for call in list(rig.telegram.calls)[before:] if "word0" in call.params.get("text", ""))
     return (shown.at - said) * MS
+
+
+def _rest(rig: RealRig) -> None:
+    """Wait until nothing happens, for the agent alone as well: a busy machine is a faster one."""
+    rig.rest()
+    while not rig.telegram.still(QUIET):
+        pass
 
 
 def _compared(name: str, through: list[float], alone: list[float]) -> Iterator[Figure]:

@@ -8,19 +8,22 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from ductor_lib.cli import codex_params, sweep
+from ductor_lib.messages import Chat
+from ductor_lib.orchestrator import prompts
+from ductor_lib.paths import Paths
+from ductor_lib.ports import TurnRequest
+from ductor_lib.workspace import rules
 from tests.bench.rig import Rig, fresh
-from tests.e2e.model_stub import ModelStub
-from tests.e2e.responses_stub import ResponsesStub
 
 CLIS = ("claude", "codex")
-CODEX_MODEL = "gpt-5.5"
+CODEX_MODEL, EFFORT = "gpt-5.5", "medium"
 CODEX_CONFIG = """\
 model = "{model}"
 model_provider = "stub"
@@ -44,13 +47,6 @@ def missing(cli: str) -> str:
     if shutil.which(cli) is None:
         return f"{cli} is not on PATH"
     return "" if os.path.exists("/proc/self/environ") else "this system has no /proc"
-
-
-@contextmanager
-def stub_of(cli: str) -> Iterator[str]:
-    """The address of a model for this agent."""
-    with ModelStub() if cli == "claude" else ResponsesStub() as stub:
-        yield stub.url
 
 
 class RealRig(Rig):
@@ -165,21 +161,28 @@ class ClaudeAlone(Alone):
 
 
 class CodexAlone(Alone):
-    """A server of Codex with one thread."""
+    """A server of Codex with one thread, and the settings that the bot would give it."""
 
     def __init__(self, rig: RealRig) -> None:
-        super().__init__([str(rig.program.parent / "codex"), "app-server"], cwd=rig.workspace, environment=rig.environment)
-        self.send({"id": 1, "method": "initialize", "params": codex_params.hello()})
-        self.until(lambda raw: raw.get("id") == 1)
+        words, paths = codex_params.server_argv([str(rig.program.parent / "codex")], ()), Paths(rig.folder / "home")
+        super().__init__(words, cwd=rig.workspace, environment=rig.environment)
+        self._request = TurnRequest(
+            conversation="", chat=Chat(1), prompt="", session_id="", resume=False, model=CODEX_MODEL, effort=EFFORT, cwd=rig.workspace,
+            instructions=prompts.instructions(Chat(1)), permission_mode="acceptEdits", timeout=LIFE, silence=LIFE,
+            memory=prompts.memory(rules.memory(paths)), writable=(paths.requests,),
+        )  # fmt: skip
+        self._ask("initialize", codex_params.hello())
         self.send({"method": "initialized"})
-        settings = {"cwd": str(rig.workspace), "sandbox": "workspace-write", "approvalPolicy": "never", "model": CODEX_MODEL}
-        self.send({"id": 2, "method": "thread/start", "params": settings})
-        self._thread = self.until(lambda raw: raw.get("id") == 2)["result"]["thread"]["id"]
+        self._thread = self._ask("thread/start", codex_params.thread_settings(self._request, "alone"))["thread"]["id"]
 
     def first(self, prompt: str) -> float:
         """Ask, and read to the end of the turn. When the first words came, in monotonic seconds."""
-        self.send({"id": 3, "method": "turn/start", "params": {"threadId": self._thread, "input": codex_params.text_input(prompt)}})
+        self.send({"id": 0, "method": "turn/start", "params": codex_params.turn_start(self._thread, replace(self._request, prompt=prompt))})
         self.until(lambda raw: raw.get("method") == "item/agentMessage/delta")
         at = time.monotonic()
         self.until(lambda raw: raw.get("method") == "turn/completed")
         return at
+
+    def _ask(self, method: str, params: Raw) -> Raw:
+        self.send({"id": method, "method": method, "params": params})
+        return dict(self.until(lambda raw: raw.get("id") == method)["result"])
