@@ -12,9 +12,10 @@ import pytest
 from ductor_lib.automation.books import JobBook
 from ductor_lib.automation.cron import Cron
 from ductor_lib.automation.definitions import Job
+from ductor_lib.automation.losses import Losses
 from ductor_lib.config import defaults
 from ductor_lib.demo.state import Message
-from ductor_lib.messages import Chat, Incoming
+from ductor_lib.messages import Chat, Incoming, Reply
 from ductor_lib.orchestrator import prompts
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.runs import DETAIL_CHARS, Order, Run
@@ -187,3 +188,33 @@ def _limit(ledger: Ledger, *, pages: int) -> None:
     with database._lock:
         used = database._connection.execute("PRAGMA page_count").fetchone()[0]
         database._connection.execute(f"PRAGMA max_page_count = {used + pages}")
+
+
+# ── chats that take nothing ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_owner_hears_of_results_that_telegram_delivers_to_nobody(tmp_path: Path) -> None:
+    with bot_with(tmp_path, job(chat="43"), allowed_user_ids=[OWNER, PARTNER]) as bot:  # who has never written to the bot
+        losses = Losses(bot.app.ledger, Chat(OWNER))
+        for _ in range(2):
+            assert run_now(bot) == ["success"] * len(runs(bot))
+            until(lambda: bot.app.ledger.outbox.lost(), "the refusal")
+            losses.look()
+        bot.settle()
+
+        told = [message.text for message in bot.shown() if "does not deliver" in message.text]
+        assert len(told) == 1
+        assert "43: 1 message, 400 Bad Request: chat not found" in told[0]
+        assert bot.app.ledger.outbox.lost() == []
+
+
+def test_a_loss_in_the_owner_s_own_chat_is_not_told_there(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    ledger.say([Reply(Chat(OWNER), "hello")])
+    ledger.outbox.close(1, "dead", "403 Forbidden: bot was blocked by the user")
+
+    Losses(ledger, Chat(OWNER)).look()
+
+    assert ledger.outbox.lost() == []
+    assert ledger.outbox.unsent() == []
+    ledger.close()

@@ -7,12 +7,13 @@ import queue
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from ductor_lib.automation import token
+from ductor_lib.automation import losses, token
 from ductor_lib.automation.books import HookBook, JobBook
 from ductor_lib.automation.cleanup import Cleanup
 from ductor_lib.automation.cron import Cron
 from ductor_lib.automation.heartbeat import Heartbeat
 from ductor_lib.automation.intake import HookIntake
+from ductor_lib.automation.losses import Losses
 from ductor_lib.automation.office import Office
 from ductor_lib.automation.scheduler import Scheduler
 from ductor_lib.automation.unattended import Unattended
@@ -66,6 +67,7 @@ class Automation:
             providers=providers, cron=self._cron, intake=self._intake, stop=unattended.stop, token=self._token, allows=allows,
         )
         self._cleanup = Cleanup(settings, paths, state, ledger)
+        self._losses = Losses(ledger, self._owner)
         self._watcher = Watcher((jobs, hooks), ledger, self._owner)
 
     def start(self) -> None:
@@ -74,6 +76,7 @@ class Automation:
         self._cron.catch_up()
         scheduler = Scheduler({
             self._cron.tick: TICK, self._watcher.look: EVERY, self.heartbeat.tick: HEARTBEAT, self._end_overdue: OVERDUE,
+            self._losses.look: losses.EVERY,
         })
         scheduler.start()
         self._stack.callback(scheduler.stop)

@@ -151,9 +151,10 @@ class Ledger:
         """What the agent of a conversation is to be told with the next message: (number, text), in order."""
         return [(row["id"], row["text"]) for row in self._database.rows("SELECT id, text FROM notes WHERE lane = ? ORDER BY id", lane)]
 
-    def say(self, replies: Sequence[Reply]) -> None:
-        """Say something that answers no item."""
+    def say(self, replies: Sequence[Reply], *, lost: Sequence[int] = ()) -> None:
+        """Say something that answers no item. Of the lost replies with these numbers somebody has heard by that."""
         with self._database.transaction() as cursor:
+            cursor.executemany("UPDATE outbox SET state = 'told' WHERE id = ?", [(number,) for number in lost])
             stored = self.outbox.put(cursor, replies)
         self.outbox.announce(stored)
 

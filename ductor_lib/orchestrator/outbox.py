@@ -10,6 +10,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ductor_lib.database import Database
@@ -30,6 +31,15 @@ class Outgoing:
     done: int = 0
     claimed: int = -1
     messages: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A reply that will not arrive, and why."""
+
+    id: int
+    reply: Reply
+    reason: str
 
 
 class Outbox:
@@ -69,6 +79,14 @@ class Outbox:
             except (ValueError, TypeError, KeyError, AttributeError) as error:  # one bad row must not keep the bot from starting
                 log.error("reply unreadable outgoing=%d reason=%s", row["id"], error)
                 self.close(row["id"], "dead", f"unreadable: {error}")
+        return found
+
+    def lost(self) -> list[Lost]:
+        """What Telegram will never take and nobody has been told of."""
+        found = []
+        for row in self._database.rows("SELECT id, reply, reason FROM outbox WHERE state = 'dead' ORDER BY id"):
+            with suppress(ValueError, TypeError, KeyError, AttributeError):  # unreadable: the log has it
+                found.append(Lost(row["id"], _unpack(row["reply"]), row["reason"]))
         return found
 
     def claim(self, outgoing: int, part: int) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 #              waiting -> limited (a daily limit is reached, a person decides) -> waiting
 #              waiting | held | limited -> dropped (cancelled or stopped) | merged (its text went into another row)
 # A heartbeat that waits or runs at the end of the program is dropped.
-# outbox.state: open -> sent | dead (Telegram will never take it; reason says why)
+# outbox.state: open -> sent | dead (Telegram will never take it; reason says why) -> told (the owner knows)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 
