@@ -5,19 +5,17 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import sqlite3
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from ductor_lib import __version__
 from ductor_lib.errors import ConfigError, DuctorError
+from ductor_lib.verbs.output import UNUSABLE, describe
 
 VERBS = ("run", "demo", "send", "cron", "webhook", "tool", "cleanup")  # each a module of verbs/
 STARTING = ("run", "demo")
-UNUSABLE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,14 +60,6 @@ def _parser(words: Sequence[str], verb: str) -> argparse.ArgumentParser:
 def _verb(words: Sequence[str]) -> str:
     """The first word that is no option; "" without one."""
     return next((word for word in words if not word.startswith("-")), "")
-
-
-def describe(error: Exception) -> str:
-    """An error of the disk in words, with the file it is about."""
-    if isinstance(error, OSError):
-        where = f"{Path(os.fsdecode(error.filename))}: " if error.filename else ""
-        return f"{where}{error.strerror or error}. Check the disk and the permissions of ductor's home (DUCTOR_HOME, or ~/.ductor)."
-    return f"the ledger cannot be opened ({error}). Check the disk and the permissions of ductor's home."
 
 
 if __name__ == "__main__":

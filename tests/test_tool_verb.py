@@ -54,6 +54,17 @@ def test_a_listing_is_a_table(shell: Shell) -> None:
     assert re.fullmatch(r"2023-11-14 23:13  \d+ days  1.5 kB +text \(txt\) +old.txt", lines[2])
 
 
+def test_without_a_folder_the_listing_is_of_what_was_sent_by_telegram(shell: Shell) -> None:
+    received = shell.folder / ".ductor" / "workspace" / "telegram_files" / "2026-03-01"
+    received.mkdir(parents=True)
+    (received / "letter.txt").write_text("Dear all")
+
+    lines = shell.tool("list-files").stdout.splitlines()
+
+    assert lines[0] == f"1 of 1 files in {received.parent}, newest first"
+    assert lines[1].endswith("2026-03-01/letter.txt")
+
+
 def test_an_empty_folder_says_that_it_is_empty(shell: Shell) -> None:
     (shell.folder / "out").mkdir()
 
@@ -165,6 +176,7 @@ def test_a_name_with_a_line_end_cannot_forge_a_line(shell: Shell) -> None:
 
     assert len(lines) == 2
     assert lines[1].endswith(r"a\nb\x1b[31m.txt")
+    assert shell.tool("file-info", "c\nd\x1b[31m").stderr.splitlines()[0].startswith(r"c\nd\x1b[31m: there is no such file")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(shell: Shell) -> None:

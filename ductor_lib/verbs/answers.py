@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TextIO
 
 from ductor_lib.errors import ConfigError, DuctorError
 from ductor_lib.paths import Paths
 from ductor_lib.verbs.control import perform
+from ductor_lib.verbs.output import DONE, FAILED, UNUSABLE, describe, say
 
-DONE, FAILED, UNUSABLE = 0, 1, 2
 MOST_INPUT = 1_000_000  # bytes of the standard input
 FLAGS = {
     "agent_instruction": "--instruction", "task_folder": "--folder", "reasoning_effort": "--effort", "prompt_template": "--template",
@@ -42,11 +40,11 @@ def carry_out(options: argparse.Namespace, name: str, args: Callable[[], Answer]
     except KeyboardInterrupt:
         return _refuse(options, "Interrupted.", FAILED)
     except (OSError, sqlite3.OperationalError) as error:
-        return _refuse(options, f"ductor's home cannot be used ({error}). Check the disk and its permissions.", FAILED)
+        return _refuse(options, describe(error), FAILED)
     if options.json:
-        return _say(json.dumps(answer, ensure_ascii=False), sys.stdout, DONE)
+        return say(json.dumps(answer, ensure_ascii=False), sys.stdout, DONE)
     notes = [f"note: {note}" for note in texts(answer, "notes")]
-    return _say("\n".join([*lines(answer), *notes]), sys.stdout, DONE)
+    return say("\n".join([*lines(answer), *notes]), sys.stdout, DONE)
 
 
 def request(paths: Paths, name: str, args: Answer) -> Answer:
@@ -147,15 +145,5 @@ def one_line(text: str) -> str:
 
 def _refuse(options: argparse.Namespace, sentence: str, code: int) -> int:
     if options.json:
-        return _say(json.dumps({"error": sentence}, ensure_ascii=False), sys.stdout, code)
-    return _say(f"ductor {options.verb}: {sentence}", sys.stderr, code)
-
-
-def _say(text: str, stream: TextIO, code: int) -> int:
-    try:
-        stream.flush()
-        stream.buffer.write(f"{text}\n".encode("utf-8", "backslashreplace") if text else b"")
-        stream.buffer.flush()
-    except BrokenPipeError:  # `| head` has seen enough; Python must not complain when it flushes at the end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return code
+        return say(json.dumps({"error": sentence}, ensure_ascii=False), sys.stdout, code)
+    return say(f"ductor {options.verb}: {sentence}", sys.stderr, code)

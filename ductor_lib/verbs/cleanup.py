@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ductor_lib.verbs.answers import Answer, carry_out, one_line, rows, word
-
-UNITS = ((1_000_000_000, "GB"), (1_000_000, "MB"), (1000, "kB"))
+from ductor_lib.verbs.output import size
 
 
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -23,15 +22,8 @@ def run(options: argparse.Namespace) -> int:
     return carry_out(options, "cleanup", lambda: {"dry_run": options.dry_run}, lines)
 
 
-def size(text: str) -> str:
-    """Bytes in their nearest unit: "1.2 MB"."""
-    count = int(text or 0)
-    unit, name = next(((unit, name) for unit, name in UNITS if count >= unit), (1, "bytes"))
-    return f"{count / unit:.1f} {name}" if unit > 1 else f"{count} {name}"
-
-
 def _would_remove(answer: Answer) -> list[str]:
-    files = [f"{size(word(file, 'bytes')):>10}  {one_line(word(file, 'path'))}" for file in rows(answer, "would_remove")]
+    files = [f"{size(int(word(file, 'bytes') or 0)):>10}  {one_line(word(file, 'path'))}" for file in rows(answer, "would_remove")]
     more = [f"{'':>10}  … and {word(answer, 'more')} more files"] if word(answer, "more") != "0" else []
     return [*files, *more, f"Would remove {_counts(answer)}."]
 
@@ -43,4 +35,4 @@ def _removed(answer: Answer) -> list[str]:
 
 def _counts(answer: Answer) -> str:
     files, bytes_, folders, runs = (word(answer, name) for name in ("files", "bytes", "folders", "runs"))
-    return f"files: {files} ({size(bytes_)}), empty date folders: {folders}, old runs of the history: {runs}"
+    return f"files: {files} ({size(int(bytes_ or 0))}), empty date folders: {folders}, old runs of the history: {runs}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-UNUSABLE = 2
+from ductor_lib.verbs.output import UNUSABLE
 
 
 def group(parser: argparse.ArgumentParser, *, metavar: str) -> argparse._SubParsersAction[argparse.ArgumentParser]:

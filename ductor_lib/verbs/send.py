@@ -20,8 +20,8 @@ from ductor_lib.paths import Paths
 from ductor_lib.security import FileAccess
 from ductor_lib.storage import JsonFile
 from ductor_lib.verbs.control import perform
+from ductor_lib.verbs.output import DONE, FAILED, UNUSABLE, describe, say, shown
 
-DONE, FAILED, UNUSABLE = 0, 1, 2
 CHAT = re.compile(r"(?:chat:)?(-?\d{1,18})(?::(\d{1,18}))?")
 
 
@@ -47,14 +47,16 @@ def run(options: argparse.Namespace) -> int:
     try:
         paths = Paths.default()
         result = perform(paths, "send", arguments(options, os.environ), lambda args: offline(paths, args))
-    except (Unusable, ConfigError) as error:
+    except ConfigError as error:
+        return _tell(options, {"error": "; ".join(error.lines)}, UNUSABLE)
+    except Unusable as error:
         return _tell(options, {"error": str(error)}, UNUSABLE)
     except DuctorError as error:
         return _tell(options, {"error": str(error)}, FAILED)
     except KeyboardInterrupt:
         return _tell(options, {"error": "Interrupted."}, FAILED)
     except (OSError, sqlite3.OperationalError) as error:
-        return _tell(options, {"error": f"It cannot be stored ({error}). Check the disk and the permissions of ductor's home."}, FAILED)
+        return _tell(options, {"error": describe(error)}, FAILED)
     return _tell(options, result, DONE)
 
 
@@ -95,9 +97,7 @@ def _standard_input() -> str:
 
 def _tell(options: argparse.Namespace, result: Mapping[str, object], code: int) -> int:
     if options.json:
-        print(json.dumps(result))
-    elif code:
-        print(f"ductor send: {result['error']}", file=sys.stderr)
-    else:
-        print("Kept; it is sent when ductor runs." if result.get("kept") else "Handed to ductor.")
-    return code
+        return say(json.dumps(result), sys.stdout, code)
+    if code:
+        return say(f"ductor send: {shown(str(result['error']))}", sys.stderr, code)
+    return say("Kept; it is sent when ductor runs." if result.get("kept") else "Handed to ductor.", sys.stdout, code)

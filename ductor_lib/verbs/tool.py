@@ -12,20 +12,19 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn
 
 from ductor_lib.errors import DuctorError
 from ductor_lib.paths import Paths
 from ductor_lib.tools import clock, documents, files, media
 from ductor_lib.tools.faults import Unusable
 from ductor_lib.verbs.group import group
+from ductor_lib.verbs.output import DONE, FAILED, UNUSABLE, say, shown, size
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
-DONE, FAILED, UNUSABLE = 0, 1, 2
 MOST_CHARS = 10_000_000
-UNITS = ((1_000_000_000, "GB"), (1_000_000, "MB"), (1000, "kB"))
 AGES = ((172_800, 86_400, "days"), (5400, 3600, "h"), (90, 60, "min"))
 
 
@@ -64,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         work: Callable[[argparse.Namespace], Answer] = options.work
         answer = work(options)
-        return _say(_json(answer.data) if options.json else "\n".join(answer.lines), sys.stdout, code=DONE)
+        return say(_json(answer.data) if options.json else "\n".join(answer.lines), sys.stdout, DONE)
     except DuctorError as error:
         return _refuse(str(error), code=UNUSABLE if isinstance(error, Unusable) else FAILED, as_json=options.json)
     except OSError as error:
@@ -138,7 +137,8 @@ def _file(parser: argparse.ArgumentParser) -> None:
 
 
 def _folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="DIR")
+    received = Paths.default().telegram_files
+    parser.add_argument("folder", type=Path, nargs="?", default=received, metavar="DIR", help="else what was sent to you by Telegram")
     parser.add_argument("--limit", default="20", metavar="N", help="show this many (20)")
 
 
@@ -178,21 +178,10 @@ TOOLS = (
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def size(count: int) -> str:
-    """Bytes in their nearest unit: "1.2 MB"."""
-    unit, name = next(((unit, name) for unit, name in UNITS if count >= unit), (1, "bytes"))
-    return f"{count / unit:.1f} {name}" if unit > 1 else f"{count} {name}"
-
-
 def age(seconds: int) -> str:
     """A length of time in its nearest unit: "3 min"."""
     unit, name = next(((unit, name) for least, unit, name in AGES if seconds >= least), (1, "s"))
     return f"{max(0, seconds) // unit} {name}"
-
-
-def shown(name: str) -> str:
-    """A file's name on one line, whatever is in it."""
-    return "".join(sign if sign.isprintable() or sign > "\x9f" else repr(sign)[1:-1] for sign in name)
 
 
 def _table(path: str, rows: dict[str, str]) -> list[str]:
@@ -221,19 +210,8 @@ def _json(data: dict[str, object]) -> str:
 
 def _refuse(sentence: str, *, code: int, as_json: bool) -> int:
     if as_json:
-        return _say(_json({"error": sentence}), sys.stdout, code=code)
-    return _say(sentence, sys.stderr, code=code)
-
-
-def _say(text: str, stream: TextIO, *, code: int) -> int:
-    """Print, in UTF-8 whatever the terminal believes; a name that is not UTF-8 shows as \\udcff, which is also JSON's spelling."""
-    try:
-        stream.flush()
-        stream.buffer.write(f"{text}\n".encode("utf-8", "backslashreplace"))
-        stream.buffer.flush()
-    except BrokenPipeError:  # `| head` has seen enough; Python must not complain when it flushes at the end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return code
+        return say(_json({"error": sentence}), sys.stdout, code)
+    return say(shown(sentence), sys.stderr, code)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
