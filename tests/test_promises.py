@@ -182,6 +182,37 @@ def test_a_reminder_whose_moment_meets_a_full_disk_is_said_once_there_is_room(tm
     ledger.close()
 
 
+def test_a_job_made_up_for_was_due_while_nobody_watched_and_not_while_it_was_switched_off(tmp_path: Path) -> None:
+    now = [NOON]
+    settings = defaults(allowed_user_ids=(OWNER,), user_timezone="UTC")
+    ledger, book = Ledger(tmp_path / "ledger.db"), JobBook(tmp_path / "cron_jobs.json")
+    made = (NOON - timedelta(days=7)).isoformat()
+    work = {"schedule": "0 13 * * *", "task_folder": "w", "agent_instruction": "x", "missed": "once", "created_at": made}
+    book.add(Job(id="report", title="Report", enabled=False, **work))  # type: ignore[arg-type]
+
+    def start() -> Cron:
+        cron = Cron(settings, book, ledger, queue.SimpleQueue(), now=lambda: now[0].timestamp())
+        cron.catch_up()
+        return cron
+
+    def keys() -> list[str]:
+        return [run.key.removeprefix("job:report:") for run in ledger.runs.history("job", "report")]
+
+    cron = start()
+    for _ in range(3):
+        cron.tick()
+        now[0] += timedelta(hours=1)
+    book.edit("report", {"enabled": True})
+    cron.tick()
+    start()
+    assert keys() == []
+
+    now[0] += timedelta(days=1)
+    start()
+    assert keys() == ["2026-03-03T13:00+00:00"]
+    ledger.close()
+
+
 def _limit(ledger: Ledger, *, pages: int) -> None:
     """Let the ledger grow by that many pages and no further: the smallest disk there is."""
     database = ledger._database

@@ -22,6 +22,7 @@ from ductor_lib.orchestrator.runs import Order, Run
 
 LATE = 90.0  # seconds behind its moment from which on a run counts as missed: the machine slept, or ductor did not run
 MOST_OWED = 1_000  # runs that wait for room on the disk
+NOTED = 20.0  # seconds after which it is noted again until when the clock was watched
 NOW = "now"  # in the key of a run that a person asked for
 EVER = datetime.fromtimestamp(0, UTC)  # for what is due once: whether it was is known by its key
 
@@ -50,14 +51,17 @@ class Cron:
         self._place = place
         self._now = now
         self._timetable = Timetable(self._zone, self._moment())
+        self._watched = EVER
         self._owed: list[tuple[Job, datetime, int]] = []  # what the disk refused; only the scheduler's thread looks at it
 
     def catch_up(self) -> None:
         """What was due while ductor did not run: made up once where the job says so, and always what is due only once."""
         known = self._ledger.runs.last_due("job", besides=f"job:%:{NOW}:%")
-        now = self._moment()
+        now, watched = self._moment(), datetime.fromtimestamp(self._ledger.runs.watched(), UTC)
         for job in self._book.all():
             since = EVER if job.at else latest(known.get(job.id), created(job))
+            if since and not job.at:  # while it was watched it was switched off or had other times, if it did not run
+                since = max(since, watched)
             found = schedule.due(job, min(since, now), now, self._zone(job)) if job.enabled and since else None
             if found:
                 self._take(job, found.moment, found.missed)
@@ -68,8 +72,12 @@ class Cron:
         owed, self._owed = self._owed, []
         for job, moment, missed in owed:
             self._take(job, moment, missed, level=logging.DEBUG)  # said already, and this comes every second
-        for job, moment, missed in self._timetable.due(self._moment()):
+        now = self._moment()
+        for job, moment, missed in self._timetable.due(now):
             self._take(job, moment, missed)
+        if not self._owed and abs((now - self._watched).total_seconds()) >= NOTED:
+            self._watched = now
+            self._ledger.runs.watch(now.timestamp())
 
     def run_now(self, job: Job) -> int:
         """Queue a job because a person asked for it; the number of its run. Quiet hours do not count."""

@@ -17,6 +17,7 @@ from ductor_lib.security import clean
 
 DETAIL_CHARS = 2_000  # of an answer or an error, kept for the log of a job
 WAITING = ""  # the status of a run that has not ended
+WATCHED = "cron watched"  # the fact until when jobs were looked after
 FORGOTTEN = "forgotten "  # begins the facts that count the runs whose rows are gone
 # Rows that may go: old, ended, no item of theirs left that somebody may run again, and not among the latest of their job.
 OLD = (
@@ -177,6 +178,16 @@ class Runs:
             "SELECT name, MAX(due) AS due FROM runs WHERE source = ? AND key NOT LIKE ? GROUP BY name", source, besides
         )
         return {row["name"]: row["due"] for row in rows}
+
+    def watched(self) -> float:
+        """Until when (unix seconds) the clock was watched; 0 when it never was."""
+        rows = self._database.rows("SELECT value FROM facts WHERE name = ?", WATCHED)
+        return float(rows[0]["value"]) if rows else 0.0
+
+    def watch(self, until: float) -> None:
+        """The clock was watched until then, and what was due has its row. Not flushed: the next start looks a little further back."""
+        with self._database.transaction(durable=False) as cursor:
+            cursor.execute("INSERT OR REPLACE INTO facts VALUES(?, ?)", (WATCHED, str(until)))
 
     def end(self, cursor: sqlite3.Cursor, item: int, status: str, detail: str) -> None:
         """Close the run an item belongs to, in the caller's transaction. Of several items one success is enough."""
