@@ -25,6 +25,7 @@ from pathlib import Path
 from ductor_lib import app
 from ductor_lib.bot.client import Client
 from ductor_lib.bot.markup import Part
+from ductor_lib.cli import clis
 from ductor_lib.cli.pool import ClaudePool
 from ductor_lib.config import defaults
 from ductor_lib.database import Database
@@ -119,7 +120,7 @@ class CrashingDispatch(Dispatch):
 
 
 PARTS = (  # what stands in the place of what
-    (ledger, "Database", CrashingDatabase), (app, "Client", CrashingClient), (app, "ClaudePool", CrashingPool),
+    (ledger, "Database", CrashingDatabase), (app, "Client", CrashingClient), (clis, "ClaudePool", CrashingPool),
     (app, "Dispatch", CrashingDispatch),
 )  # fmt: skip
 
