@@ -23,6 +23,7 @@ from ductor_lib.cli.codex import NOTE, Codex
 from ductor_lib.cli.codex_exec import CodexExec
 from ductor_lib.cli.codex_params import OWN, PROMPT_CHARS
 from ductor_lib.cli.codex_turn import DISOBEYED
+from ductor_lib.cli.host import Host
 from ductor_lib.cli.turn import Stop
 from ductor_lib.events import Event, Finished, Started, Status, Text, Thinking, Tool, ToolDone
 from ductor_lib.messages import Chat
@@ -79,10 +80,7 @@ class Agents:
             "HOME": str(folder), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DUCTOR_DEMO_LOG": str(self.log),
             "DUCTOR_DEMO_NO_SERVER": no_server, "MY_SECRET": TOKEN,
         }  # fmt: skip
-        self.codex = kind(
-            command, home=folder / "home", run=self.run, environment=variables, pass_env=PASSED, secrets=(TOKEN,), parallel=parallel,
-            now=now,
-        )  # fmt: skip
+        self.codex = kind(command, Host(folder / "home", self.run, variables, parallel, PASSED, (TOKEN,), now))
         self.sessions: dict[str, str] = {}
 
     def request(self, prompt: str, conversation: str = "chat:1", **changes: object) -> TurnRequest:

@@ -23,6 +23,7 @@ from ductor_lib.automation.unattended import Unattended
 from ductor_lib.cli.auth import Auth
 from ductor_lib.cli.catalogue import Catalogue
 from ductor_lib.cli.codex_models import Model
+from ductor_lib.cli.host import Host
 from ductor_lib.cli.pool import ClaudePool
 from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.config import defaults
@@ -80,10 +81,8 @@ class Lanes:
         variables = environment_for(folder)
         sign_ins = SignIns({"claude": Auth(AGENT, variables=variables)})
         choices = Choices(self.settings, sessions, state, Catalogue(Nothing(), Nothing()), sign_ins)
-        pool = ClaudePool(
-            AGENT, home=self.paths.home, run=uuid.uuid4().hex, environment=variables, pass_env=("PYTHONPATH", "DUCTOR_DEMO_LOG"),
-            parallel=1, warm=1, warm_seconds=60.0,
-        )  # fmt: skip
+        host = Host(self.paths.home, uuid.uuid4().hex, variables, parallel=1, pass_env=("PYTHONPATH", "DUCTOR_DEMO_LOG"))
+        pool = ClaudePool(AGENT, host, warm=1, warm_seconds=60.0)
         limits = Limits(self.settings, self.ledger, state)
         plans = Plans(self.settings, self.paths, self.ledger, sessions, choices, permission_mode="acceptEdits")
         agents = {"claude": pool}

@@ -21,6 +21,7 @@ from ductor_lib.cli import sweep
 from ductor_lib.cli.claude import PROMPT_BYTES
 from ductor_lib.cli.claude_process import ClaudeProcess, Tasks
 from ductor_lib.cli.environment import MARK
+from ductor_lib.cli.host import Host
 from ductor_lib.cli.pool import ClaudePool
 from ductor_lib.cli.turn import Stop, Turn
 from ductor_lib.events import Event, Finished, Recovering, Started, Status, Text, Tool, ToolDone
@@ -87,10 +88,8 @@ class Agents:
         }  # fmt: skip
         sizes = {"parallel": 4, "warm": 2, "warm_seconds": 900.0, **limits}
         self.variables["DUCTOR_DEMO_TASK_DELAY"] = str(sizes.pop("task_delay", 0))
-        self.pool = ClaudePool(
-            command, home=folder / "home", run=self.run, environment=self.variables, pass_env=PASSED, secrets=(TOKEN,), now=now,
-            parallel=int(sizes["parallel"]), warm=int(sizes["warm"]), warm_seconds=sizes["warm_seconds"],
-        )  # fmt: skip
+        host = Host(folder / "home", self.run, self.variables, int(sizes["parallel"]), PASSED, (TOKEN,), now)
+        self.pool = ClaudePool(command, host, warm=int(sizes["warm"]), warm_seconds=sizes["warm_seconds"])
         self._sessions: dict[str, str] = {}
 
     def request(self, prompt: str, conversation: str = "chat:1", **changes: object) -> TurnRequest:

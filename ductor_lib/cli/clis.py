@@ -14,6 +14,7 @@ from ductor_lib.cli.codex_auth import CodexAuth
 from ductor_lib.cli.codex_models import Models
 from ductor_lib.cli.codex_params import codex_environment
 from ductor_lib.cli.environment import plain_environment
+from ductor_lib.cli.host import Host
 from ductor_lib.cli.pool import ClaudePool
 from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.config import Settings
@@ -32,14 +33,10 @@ class Clis:
     def __init__(
         self, settings: Settings, paths: Paths, *, run: str, environment: Mapping[str, str], claude: tuple[str, ...], codex: tuple[str, ...]
     ) -> None:
-        parallel, pass_env, secrets = config.agents_parallel(settings), settings.agents.pass_env, (settings.telegram_token,)
-        self.claude = ClaudePool(
-            claude, home=paths.home, run=run, environment=environment, parallel=parallel, warm=settings.agents.warm,
-            warm_seconds=settings.agents.warm_minutes * 60.0, pass_env=pass_env, secrets=secrets,
-        )
-        self.codex = Codex(
-            codex, home=paths.home, run=run, environment=environment, parallel=parallel, pass_env=pass_env, secrets=secrets
-        )
+        pass_env, secrets = settings.agents.pass_env, (settings.telegram_token,)
+        host = Host(paths.home, run, environment, config.agents_parallel(settings), pass_env, secrets)
+        self.claude = ClaudePool(claude, host, warm=settings.agents.warm, warm_seconds=settings.agents.warm_minutes * 60.0)
+        self.codex = Codex(codex, host)
         self._run = run
         self.agents: dict[str, Agent] = {"claude": self.claude, "codex": self.codex}
         self.variables = plain_environment(environment, pass_env=pass_env, secrets=secrets)

@@ -6,8 +6,7 @@ import dataclasses
 import itertools
 import logging
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ductor_lib.cli import sweep
@@ -18,7 +17,8 @@ from ductor_lib.cli.codex_params import codex_environment, refusal, server_argv
 from ductor_lib.cli.codex_server import GONE, CodexServer, Feed
 from ductor_lib.cli.codex_servers import Servers
 from ductor_lib.cli.codex_turn import CodexTurn
-from ductor_lib.cli.environment import home_environment, mark
+from ductor_lib.cli.environment import home_environment
+from ductor_lib.cli.host import Host
 from ductor_lib.cli.places import Places
 from ductor_lib.cli.pool import stopped, was_killed
 from ductor_lib.cli.stops import Stops
@@ -39,31 +39,20 @@ log = logging.getLogger(__name__)
 class Codex:
     """Implements `ports.Agent`. `turn` is for one worker per conversation, everything else for any thread.
 
-    `command` starts Codex. `run` is unique to this run of the program: it is in the mark of every process.
-    `environment` is that of this process, of which agents get the part they need, plus the names in `pass_env`. At
-    most `parallel` turns run at once. The owner calls `close` at the end. `secrets` are kept out of environments and of
-    errors. `now` is in seconds. Codex chooses the id of a new session: Started says it. It knows neither `max_turns`
-    nor `max_budget_usd`, and has no price.
+    `command` starts Codex. The owner calls `close` at the end. Codex chooses the id of a new session: Started says it. It
+    knows neither `max_turns` nor `max_budget_usd`, and has no price.
     """
 
     name = "codex"
 
-    def __init__(
-        self, command: Sequence[str], *, home: Path, run: str, environment: Mapping[str, str], pass_env: Sequence[str] = (),
-        secrets: Sequence[str] = (), parallel: int, now: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    def __init__(self, command: Sequence[str], host: Host) -> None:
         self._command = tuple(command)
-        self._home = home
-        self._run = run
-        self._variables = codex_environment(environment, pass_env=pass_env, secrets=secrets)
-        self._secrets = secrets
-        self._now = now
-        self._places = Places(parallel)
+        self._host = host
+        self._variables = codex_environment(host.environment, pass_env=host.pass_env, secrets=host.secrets)
+        self._places = Places(host.parallel)
         self._stops = Stops()
         self._servers = Servers(self._start_server)
-        self._exec = CodexExec(
-            command, home=home, run=run, environment=environment, pass_env=pass_env, secrets=secrets, parallel=parallel, now=now
-        )
+        self._exec = CodexExec(command, host)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._turns: dict[str, CodexTurn] = {}  # that run in a server, by conversation
@@ -134,7 +123,7 @@ class Codex:
     def close(self) -> None:
         """Stop every turn, end the servers and everything they started. Up to some seconds."""
         self.leave()
-        sweep.sweep_run(self._run)
+        sweep.sweep_run(self._host.run)
 
     def leave(self) -> None:
         """The same without the sweep, which ends what any agent of the run has left."""
@@ -158,7 +147,7 @@ class Codex:
         if not request.cwd.is_dir():  # the server would not mind, and every command would fail
             return Finished("", request.session_id, "failed", error="crashed", detail=f"The folder {request.cwd} does not exist.")
         started = recovered = False
-        while not request.unattended and self._now() >= self._without_server + WITHOUT_SERVER:
+        while not request.unattended and self._host.now() >= self._without_server + WITHOUT_SERVER:
             try:
                 with self._servers.use(request.parameters) as server:
                     turn = self._turn_in(server, request, stop, started=started)
@@ -182,8 +171,8 @@ class Codex:
     def _turn_in(self, server: CodexServer, request: TurnRequest, stop: Stop, *, started: bool) -> CodexTurn:
         with self._lock:
             spent, unborn = self._spent.get(request.session_id), request.session_id in self._unborn
-        marker = mark(self._run, request.conversation)
-        turn = CodexTurn(server, request, stop, marker=marker, spent=spent, unborn=unborn, started=started, now=self._now)
+        marker = self._host.marker(request.conversation)
+        turn = CodexTurn(server, request, stop, marker=marker, spent=spent, unborn=unborn, started=started, now=self._host.now)
         self._stops.alarm(request.conversation, stop, turn.wake)
         return turn
 
@@ -216,14 +205,14 @@ class Codex:
     # ── the server, or none ──
 
     def _start_server(self, parameters: tuple[str, ...]) -> CodexServer:
-        marker = mark(self._run, f"{SERVER}-{next(self._numbers)}")  # its own: the sweep after an old server must spare the new
-        variables = home_environment(self._variables, home=self._home, marker=marker)
-        words, nowhere = server_argv(self._command, parameters), Path(self._home.anchor)  # each thread has its own folder
-        return CodexServer(words, parameters=parameters, cwd=nowhere, environment=variables, secrets=self._secrets, now=self._now)
+        marker = self._host.marker(f"{SERVER}-{next(self._numbers)}")  # its own: the sweep after an old server must spare the new
+        variables = home_environment(self._variables, home=self._host.home, marker=marker)
+        words, nowhere = server_argv(self._command, parameters), Path(self._host.home.anchor)  # each thread has its own folder
+        return CodexServer(words, parameters=parameters, cwd=nowhere, environment=variables, secrets=self._host.secrets, now=self._host.now)
 
     def _give_up_server(self, server: CodexServer) -> None:
         log.warning("agent server does not start, running one process per turn reason=%s", server.epitaph or server.problem or "too old")
-        self._without_server = self._now()
+        self._without_server = self._host.now()
 
     def _by_exec(self, request: TurnRequest, stop: Stop) -> Generator[Event, None, Finished]:
         """The turn in a process of its own; the first time the chat is told why."""

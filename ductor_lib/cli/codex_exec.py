@@ -6,16 +6,15 @@ import dataclasses
 import logging
 import re
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from ductor_lib.cli import claude, sweep
 from ductor_lib.cli.codex_events import ExecParser
 from ductor_lib.cli.codex_items import Tokens, failure
 from ductor_lib.cli.codex_params import codex_environment, exec_argv, exec_prompt, refusal
 from ductor_lib.cli.codex_server import presentable
-from ductor_lib.cli.environment import MARK, agent_environment, mark
+from ductor_lib.cli.environment import MARK, agent_environment
+from ductor_lib.cli.host import Host
 from ductor_lib.cli.places import Places
 from ductor_lib.cli.pool import stopped, was_killed
 from ductor_lib.cli.process import END, ChildProcess
@@ -145,25 +144,16 @@ class ExecTurn:
 class CodexExec:
     """Implements `ports.Agent` with a process per turn, for unattended runs and where the server does not start.
 
-    `command` starts Codex. `run` is unique to this run of the program: it is in the mark of every process.
-    `environment` is that of this process, of which agents get the part they need, plus the names in `pass_env`. At
-    most `parallel` turns run at once. `secrets` are kept out of environments and of errors. `now` is in seconds.
-    Codex knows neither `max_turns` nor `max_budget_usd`.
+    `command` starts Codex. It knows neither `max_turns` nor `max_budget_usd`.
     """
 
     name = "codex"
 
-    def __init__(
-        self, command: Sequence[str], *, home: Path, run: str, environment: Mapping[str, str], pass_env: Sequence[str] = (),
-        secrets: Sequence[str] = (), parallel: int, now: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    def __init__(self, command: Sequence[str], host: Host) -> None:
         self._command = tuple(command)
-        self._home = home
-        self._run = run
-        self._variables = codex_environment(environment, pass_env=pass_env, secrets=secrets)
-        self._secrets = secrets
-        self._now = now
-        self._places = Places(parallel)
+        self._host = host
+        self._variables = codex_environment(host.environment, pass_env=host.pass_env, secrets=host.secrets)
+        self._places = Places(host.parallel)
         self._stops = Stops()
         self._lock = threading.Lock()
         self._spent: dict[str, Tokens] = {}  # by thread, as far as its turns ran here
@@ -196,12 +186,14 @@ class CodexExec:
             return Finished("", request.session_id, "failed", error="unknown_session")
         if stop.reason is not None:  # just before: the prompt is kept back
             return settle(Finished("", request.session_id, "failed"), stop.reason)
-        marker = mark(self._run, request.conversation)
-        variables = agent_environment(self._variables, home=self._home, marker=marker, chat=request.chat)
+        marker = self._host.marker(request.conversation)
+        variables = agent_environment(self._variables, home=self._host.home, marker=marker, chat=request.chat)
         with self._lock:
             spent = self._spent.get(request.session_id)
         try:
-            turn = ExecTurn(self._command, request, stop, environment=variables, secrets=self._secrets, spent=spent, now=self._now)
+            turn = ExecTurn(
+                self._command, request, stop, environment=variables, secrets=self._host.secrets, spent=spent, now=self._host.now
+            )
         except OSError as error:
             return unstartable(request, error)
         alarm(turn.wake)
@@ -233,7 +225,7 @@ class CodexExec:
         """Stop every turn and end everything it started. Up to some seconds."""
         self._stops.close()
         self._stops.wait(CLOSING)
-        sweep.sweep_run(self._run)
+        sweep.sweep_run(self._host.run)
 
 
 def unstartable(request: TurnRequest, error: OSError) -> Finished:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from ductor_lib.cli import claude, sweep
 from ductor_lib.cli.claude_process import ClaudeProcess
-from ductor_lib.cli.environment import agent_environment, mark, plain_environment
+from ductor_lib.cli.environment import agent_environment, plain_environment
+from ductor_lib.cli.host import Host
 from ductor_lib.cli.keeper import Keeper
 from ductor_lib.cli.own_turns import OwnTurn, OwnTurns, Recording
 from ductor_lib.cli.places import Places
@@ -35,27 +34,19 @@ log = logging.getLogger(__name__)
 class ClaudePool:
     """Implements `ports.Agent`. `turn` is for one worker per conversation, everything else for any thread.
 
-    `command` starts Claude Code. `run` is unique to this run of the program: it is in the mark of every process.
-    `environment` is that of this process, of which agents get the part they need, plus the names in `pass_env`. At
-    most `parallel` turns run at once; up to `warm` idle processes are kept, each for `warm_seconds`. The owner calls
+    `command` starts Claude Code. Up to `warm` idle processes are kept, each for `warm_seconds`. The owner calls
     `evict_idle` now and then, takes turns that agents begin by themselves from `own_turns`, and calls `close` at the
-    end. `secrets` are kept out of environments and of errors. `now` is in seconds.
+    end.
     """
 
     name = "claude"
 
-    def __init__(
-        self, command: Sequence[str], *, home: Path, run: str, environment: Mapping[str, str], pass_env: Sequence[str] = (),
-        secrets: Sequence[str] = (), parallel: int, warm: int, warm_seconds: float, now: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    def __init__(self, command: Sequence[str], host: Host, *, warm: int, warm_seconds: float) -> None:
         self._command = tuple(command)
-        self._home = home
-        self._run = run
-        self._variables = plain_environment(environment, pass_env=pass_env, secrets=secrets)
-        self._secrets = secrets
-        self._now = now
-        self._places = Places(parallel)
-        self._keeper = Keeper(parallel=parallel, warm=warm, warm_seconds=warm_seconds, now=now)
+        self._host = host
+        self._variables = plain_environment(host.environment, pass_env=host.pass_env, secrets=host.secrets)
+        self._places = Places(host.parallel)
+        self._keeper = Keeper(parallel=host.parallel, warm=warm, warm_seconds=warm_seconds, now=host.now)
         self._own = OwnTurns()
         self.own_turns = self._own.announced
         self._stops = Stops()
@@ -110,7 +101,7 @@ class ClaudePool:
     def close(self) -> None:
         """Stop every turn, end every process and everything it started. Up to some seconds."""
         self.leave()
-        sweep.sweep_run(self._run)
+        sweep.sweep_run(self._host.run)
 
     def leave(self) -> None:
         """The same without the sweep, which ends what any agent of the run has left."""
@@ -135,7 +126,7 @@ class ClaudePool:
             process = self._obtain(request, resume=resume, stop=stop)
             if isinstance(process, Finished):
                 return process
-            turn = Turn(process, request, stop, by_itself=False, started=started, now=self._now)
+            turn = Turn(process, request, stop, by_itself=False, started=started, now=self._host.now)
             reused = process.turns > 0
             finished = yield from self._follow(process, turn, stop)
             started = turn.started
@@ -201,11 +192,11 @@ class ClaudePool:
         if process is None and stop.reason is not None:
             return stopped(request)
         self._keeper.replace(request.conversation)
-        marker = mark(self._run, request.conversation)
-        variables = agent_environment(self._variables, home=self._home, marker=marker, chat=request.chat)
+        marker = self._host.marker(request.conversation)
+        variables = agent_environment(self._variables, home=self._host.home, marker=marker, chat=request.chat)
         try:
             process = ClaudeProcess(
-                self._command, request, resume=resume, environment=variables, secrets=self._secrets, prompts=self._home / PROMPTS
+                self._command, request, resume=resume, environment=variables, secrets=self._host.secrets, prompts=self._host.home / PROMPTS
             )
         except OSError as error:
             return self._unstartable(request, error)
@@ -241,7 +232,7 @@ class ClaudePool:
         """Follow a turn that has just begun by itself, with the limits of the conversation's last turn."""
         recording = Recording()
         with self._open(process.conversation) as stop:
-            turn = Turn(process, process.request, stop, by_itself=True, started=False, now=self._now)
+            turn = Turn(process, process.request, stop, by_itself=True, started=False, now=self._host.now)
             self._keeper.begin_own(process)
             self._places.take()
             self._own.publish(OwnTurn(process.conversation, process.session_id, str(uuid.uuid4())), recording)

@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from ductor_lib.cli import sweep
 from ductor_lib.cli.codex import Codex
+from ductor_lib.cli.host import Host
 from ductor_lib.cli.pool import ClaudePool
 from ductor_lib.events import Event, Finished, Started, Text, Tool
 from ductor_lib.messages import Chat
@@ -134,8 +134,8 @@ def _cycles(name: str, cli: str, command: tuple[str, ...], url: str) -> Iterator
         folder, run, tools = Path(place), uuid.uuid4().hex, 0
         prepare(folder, url)
         environment = {**os.environ, **variables(url), "HOME": place, "PYTHONPATH": str(ROOT), "IS_SANDBOX": "1"}
-        given: dict[str, Any] = {"home": folder / "home", "run": run, "environment": environment, "pass_env": ["PYTHONPATH"], "parallel": 2}
-        agent: Agent = Codex(command, **given) if cli == "codex" else ClaudePool(command, warm=0, warm_seconds=60.0, **given)
+        host = Host(folder / "home", run, environment, parallel=2, pass_env=("PYTHONPATH",))
+        agent: Agent = Codex(command, host) if cli == "codex" else ClaudePool(command, host, warm=0, warm_seconds=60.0)
         begun = time.monotonic()
         for number in range(CYCLES):
             _interrupted(agent, folder, wanted=(Started, Text, Tool)[number % 3])
