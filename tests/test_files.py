@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 import threading
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 
 from ductor_lib.bot.client import Client
 from ductor_lib.bot.delivery import AGAIN
-from ductor_lib.bot.files import PHOTO_BYTES, TRIES, Shipment, picture_size
+from ductor_lib.bot.files import PHOTO_BYTES, TRIES, Shipment
 from ductor_lib.bot.groups import Groups
 from ductor_lib.bot.multipart import Multipart
 from ductor_lib.bot.sender import Sender
@@ -254,29 +253,6 @@ def test_a_photo_that_telegram_refuses_goes_as_a_document(
     assert sender.flush(SOON)
     assert shown(telegram) == ["[a.png]"]
     assert content(telegram, telegram.last()) == png()
-
-
-@pytest.mark.parametrize(
-    ("data", "size"),
-    [
-        (png(30, 20), (30, 20)),
-        (jpeg(300, 200), (300, 200)),
-        (webp(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", 0x4000 | 30, 20)), (30, 20)),
-        (webp(b"VP8L", b"\x2f" + struct.pack("<I", 29 | 19 << 14) + bytes(8)), (30, 20)),
-        (webp(b"VP8X", bytes(4) + bytes([29, 0, 0, 19, 0, 0])), (30, 20)),
-    ],
-)
-def test_the_size_of_a_picture_is_read_from_its_head(data: bytes, size: tuple[int, int]) -> None:
-    assert picture_size(io.BytesIO(data)) == size
-    assert all(picture_size(io.BytesIO(data[:end])) in (None, size) for end in range(min(len(data), 64)))
-
-
-HEADS = [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF1234WEBPVP8 ", b"RIFF1234WEBPVP8L", b"RIFF1234WEBPVP8X"]
-
-
-@given(st.sampled_from(HEADS), st.binary())
-def test_no_bytes_are_too_strange_for_a_picture(head: bytes, rest: bytes) -> None:
-    picture_size(io.BytesIO(head + rest))
 
 
 # ── what cannot be sent ─────────────────────────────────────────────────────────────────────────────────────────────

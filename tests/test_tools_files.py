@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import hashlib
+import io
 import os
 import struct
 import sys
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 
 from ductor_lib.errors import DuctorError
-from ductor_lib.tools import encodings
+from ductor_lib.tools import encodings, kinds
 from ductor_lib.tools.faults import refused
 from ductor_lib.tools.files import file_info, file_kind, list_files, stamp
 
@@ -290,3 +291,26 @@ def test_a_name_that_is_not_utf_8_is_a_name_like_others(tmp_path: Path) -> None:
 
     assert file_info(path).kind == "text"
     assert [os.fsencode(entry.path) for entry in list_files(tmp_path).files] == [b"caf\xe9.txt"]
+
+
+# ── sizes of pictures ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("format", "data", "size"),
+    [
+        ("png", png(30, 20), (30, 20)),
+        ("jpeg", jpeg(300, 200), (300, 200)),
+        ("webp", webp(b"VP8 ", bytes(7) + b"\x9d\x01\x2a" + struct.pack("<HH", 0x4000 | 30, 20)), (30, 20)),
+        ("webp", webp(b"VP8L", bytes(4) + b"\x2f" + struct.pack("<I", 29 | 19 << 14) + bytes(8)), (30, 20)),
+        ("webp", webp(b"VP8X", bytes(8) + bytes([29, 0, 0, 19, 0, 0])), (30, 20)),
+    ],
+)
+def test_the_size_of_a_picture_that_is_cut_is_right_or_unknown(format: str, data: bytes, size: tuple[int, int]) -> None:
+    assert kinds.image_size(io.BytesIO(data), format) == size
+    assert {kinds.image_size(io.BytesIO(data[:end]), format) for end in range(len(data))} <= {None, size}
+
+
+@given(st.sampled_from(["png", "jpeg", "gif", "webp"]), st.sampled_from([b"", b"\xff\xd8\xff", b"RIFF1234WEBPVP8X"]), st.binary())
+def test_no_bytes_are_too_strange_for_a_picture(format: str, head: bytes, rest: bytes) -> None:
+    kinds.image_size(io.BytesIO(head + rest), format)

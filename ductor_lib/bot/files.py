@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
@@ -14,6 +13,7 @@ from ductor_lib.bot.markup import Part
 from ductor_lib.bot.parts import clean
 from ductor_lib.messages import Chat
 from ductor_lib.security import MEGABYTE, FileAccess, Unsendable, open_sendable, size_of
+from ductor_lib.tools import kinds
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,10 @@ PHOTO_BYTES = 10 * MEGABYTE  # Bot API: sendPhoto
 PHOTO_SIDES = 10_000  # Bot API: pixels of width and height together
 PHOTO_RATIO = 20  # Bot API: of the longer side to the shorter one
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+PHOTO_FORMATS = ("jpeg", "png", "webp")
 NAME = 120  # characters of a file's name
 TRIES = 10  # failed uploads without a known outcome, some minutes; a text would be tried for ever, but is small
 DESTINATION = ("no_thread", "migrate", "dead")  # remedies that have to do with the chat and not with the file
-HEAD = 30  # bytes of a PNG or a WebP that hold its size
-FIRST_HEADER = 2  # bytes of a JPEG before its first segment
-JPEG_SEGMENTS = 1000  # before the one with the size; a camera writes about ten
-# JPEG (ITU-T T.81, table B.1): frame headers hold the size; C4, C8 and CC are among them and are something else.
-JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 @dataclass(slots=True)
@@ -86,53 +82,12 @@ def kind_of(file: BinaryIO, name: str) -> Kind:
     """How an open file is sent. It is a photo when name, content and size are those of a picture that Telegram shows."""
     if not name.lower().endswith(PHOTO_ENDINGS) or size_of(file) > PHOTO_BYTES:
         return "document"
-    sides = picture_size(file)
+    format = kinds.kind(file, name).format
+    sides = kinds.image_size(file, format) if format in PHOTO_FORMATS else None
     file.seek(0)
     if not sides or min(sides) < 1 or sum(sides) > PHOTO_SIDES or max(sides) > PHOTO_RATIO * min(sides):
         return "document"
     return "photo"
-
-
-def picture_size(file: BinaryIO) -> tuple[int, int] | None:
-    """Width and height in pixels of a PNG, JPEG or WebP, None for anything else."""
-    head = file.read(HEAD)
-    try:
-        if head.startswith(b"\x89PNG\r\n\x1a\n") and head[12:16] == b"IHDR":
-            width, height = struct.unpack(">II", head[16:24])
-            return width, height
-        if head.startswith(b"\xff\xd8\xff"):
-            return _jpeg_size(file)
-        if head[:4] == b"RIFF" and head[8:12] == b"WEBP" and len(head) == HEAD:
-            return _webp_size(head)
-    except struct.error:  # it ends too early
-        return None
-    return None
-
-
-def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:
-    file.seek(FIRST_HEADER)
-    for _ in range(JPEG_SEGMENTS):
-        mark, kind, length = struct.unpack(">BBH", file.read(4))
-        if mark != 0xFF or length < 2:
-            return None
-        if kind in JPEG_FRAMES:
-            height, width = struct.unpack(">xHH", file.read(5))
-            return width, height
-        file.seek(length - 2, os.SEEK_CUR)
-    return None
-
-
-def _webp_size(head: bytes) -> tuple[int, int] | None:
-    """The three kinds of WebP (RFC 9649): lossy, lossless, extended."""
-    if head[12:16] == b"VP8 ":
-        width, height = struct.unpack("<HH", head[26:30])
-        return width & 0x3FFF, height & 0x3FFF
-    if head[12:16] == b"VP8L":
-        bits = struct.unpack("<I", head[21:25])[0]
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if head[12:16] == b"VP8X":
-        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
-    return None
 
 
 def _refusal(error: Rejected) -> str:

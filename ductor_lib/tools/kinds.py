@@ -14,6 +14,8 @@ from ductor_lib.tools.encodings import detect
 Group = Literal["image", "sound", "video", "document", "archive", "text", "data", "empty"]
 
 HEAD = 65_536  # bytes that are looked at
+WEBP_HEAD = 30  # bytes of a WebP that hold its size
+JPEG_SEGMENTS = 1000  # before the one with the size; a camera writes about ten
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +152,8 @@ def _gif(file: BinaryIO) -> tuple[int, int]:
 
 def _webp(file: BinaryIO) -> tuple[int, int] | None:
     """RFC 9649: three sorts of picture, each with its size in another form."""
-    head = file.read(30)
-    if head[12:16] == b"VP8X":
+    head = file.read(WEBP_HEAD)
+    if head[12:16] == b"VP8X" and len(head) == WEBP_HEAD:
         return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
     if head[12:16] == b"VP8L":
         (bits,) = struct.unpack_from("<I", head, 21)
@@ -165,7 +167,7 @@ def _webp(file: BinaryIO) -> tuple[int, int] | None:
 def _jpeg(file: BinaryIO) -> tuple[int, int] | None:
     """ITU T.81: segments with their length, until the one that begins the frame; a preview in EXIF is skipped as a whole."""
     file.seek(2)
-    while True:
+    for _ in range(JPEG_SEGMENTS):
         mark, code, length = struct.unpack(">BBH", file.read(4))
         if mark != 0xFF or length < 2:
             return None
@@ -173,3 +175,4 @@ def _jpeg(file: BinaryIO) -> tuple[int, int] | None:
             height, width = struct.unpack_from(">HH", file.read(5), 1)
             return width, height
         file.seek(length - 2, 1)
+    return None
