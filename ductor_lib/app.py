@@ -211,10 +211,11 @@ class App:
 
     def _report_home(self, changes: Changes) -> None:
         """Tell the owner what the upgrade of the home has moved, and what it could not do."""
-        lines = [f"`{name}`: an edited file of ours, kept beside the new one" for name in changes.kept]
+        lines = [f"`{name}`: a copy of what was edited here; a new text took its place" for name in changes.kept]
         lines += [f"`{name}`: moved" for name in changes.moved]
-        if lines := [*lines, *changes.skipped][:MOST_LINES]:
-            listed = "\n".join(f"• {line}" for line in lines)
+        if lines := [*lines, *changes.skipped]:
+            more = [f"and {len(lines) - MOST_LINES} more, named in `logs/agent.log`"] if len(lines) > MOST_LINES else []
+            listed = "\n".join(f"• {line}" for line in [*lines[:MOST_LINES], *more])
             self.ledger.say([Reply(Chat(self._settings.allowed_user_ids[0]), f"🏠 About ductor's home:\n{listed}")])
 
     def _report_damage(self) -> None:

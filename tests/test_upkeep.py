@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ductor_lib.app import MOST_LINES
 from ductor_lib.paths import Paths
 from ductor_lib.storage import JsonFile
 from ductor_lib.workspace.upkeep import STATE, Upkeep
@@ -94,3 +95,16 @@ def test_the_owner_is_told_of_what_an_upgrade_has_moved(tmp_path: Path) -> None:
 
         assert "workspace/tasks -> workspace/cron_tasks: moved" in told.text
         assert (bot.paths.cron_tasks / "report" / "notes.md").read_text() == "mine"
+
+
+def test_of_many_moves_the_owner_gets_the_first_and_their_number(tmp_path: Path) -> None:
+    for number in range(MOST_LINES + 5):
+        (tmp_path / "home" / "workspace" / "tasks" / f"task-{number:02}").mkdir(parents=True)
+    (tmp_path / "home" / "workspace" / "cron_tasks").mkdir()
+
+    with Bot(tmp_path, codex=NO_CODEX) as bot:
+        told = bot.wait_for("About ductor's home").text
+
+    assert "tasks/task-00 ->" in told
+    assert told.count("•") == MOST_LINES + 1
+    assert told.endswith("• and 5 more, named in logs/agent.log")

@@ -135,8 +135,7 @@ class _Work:
             return  # a file of that name is the owner's
         with self.attempt(old):
             if not lexists(new):
-                old.rename(new)
-                self.note("moved", old, new)
+                self._move(old, new)
                 return
             if islink(old) or islink(new) or not isdir(new):
                 self.skip(old, f"not moved to {new.name}, one of them is a link or a file")
@@ -150,8 +149,7 @@ class _Work:
     def _move(self, old: Path, new: Path) -> None:
         old.rename(new)
         self.note("moved", old, new)
-        if old.name != new.name:
-            log.warning("name taken, both kept path=%s moved_to=%s", old, new)
+        log.info("moved path=%s to=%s", old, new)
 
     def make_folders(self) -> None:
         for folder in self._folders:
