@@ -26,6 +26,7 @@ from ductor_lib.cli.codex_params import (
     turn_start,
 )
 from ductor_lib.cli.codex_server import DECLINED, GONE, CodexServer, Feed, answer
+from ductor_lib.cli.codex_servers import Servers
 from ductor_lib.cli.environment import MARK
 from ductor_lib.messages import Chat
 from ductor_lib.ports import TurnRequest
@@ -127,6 +128,19 @@ def test_the_end_of_the_server_is_told_to_everybody_and_later_requests_are_told_
     server.request(late, "model/list", {})
     assert late.get(SOON) is GONE
     assert (server.running, server.child.returncode, server.epitaph) == (False, 0, "because")
+
+
+def test_a_server_that_must_go_leaves_a_little_later_and_at_the_end_at_once(tmp_path: Path) -> None:
+    variables = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), MARK: f"{tmp_path}/server"}
+    servers = Servers(lambda parameters: CodexServer(AGENT, cwd=tmp_path, environment=variables), courtesy=3600.0)
+    with servers.use(()) as server:
+        pass
+
+    servers.retire(server)
+
+    assert server.running
+    servers.close()
+    assert not server.running
 
 
 def test_what_the_server_asks_is_declined_and_what_is_unknown_is_refused() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ductor_lib.cli.codex_server import CodexServer
 
 LEAVING = 8.0  # seconds for servers that were told to leave
+COURTESY = 0.1  # seconds before one that must go is ended: the turn that made it go, or waits for the next, comes first
 STARTING = 30.0  # seconds to start a process; it takes milliseconds
 
 log = logging.getLogger(__name__)
@@ -28,11 +29,13 @@ class Entry:
 class Servers:
     """Starts a server when it is needed (`start` takes the parameters of its command line, and may raise OSError). Any thread.
 
-    A server that must go leaves in a thread of its own, which ends with it.
+    A server that must go leaves in a thread of its own, which ends with it, after `courtesy` seconds.
     """
 
-    def __init__(self, start: Callable[[tuple[str, ...]], CodexServer]) -> None:
+    def __init__(self, start: Callable[[tuple[str, ...]], CodexServer], *, courtesy: float = COURTESY) -> None:
         self._start = start
+        self._courtesy = courtesy
+        self._closing = threading.Event()
         self._changed = threading.Condition()
         self._entries: dict[tuple[str, ...], Entry] = {}
         self._starting: set[tuple[str, ...]] = set()
@@ -63,6 +66,7 @@ class Servers:
 
     def close(self) -> None:
         """End every server. Up to some seconds."""
+        self._closing.set()
         with self._changed:
             for entry in self._entries.values():
                 self._see_off(entry.server)
@@ -111,6 +115,7 @@ class Servers:
         thread.start()
 
     def _end(self, server: CodexServer) -> None:
+        self._closing.wait(self._courtesy)
         try:
             server.destroy()
         except Exception:
