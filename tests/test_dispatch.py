@@ -12,7 +12,7 @@ import pytest
 
 from ductor_lib.events import Event
 from ductor_lib.messages import Chat, Incoming
-from ductor_lib.orchestrator.dispatch import MOST_WORKERS, Dispatch, held_card
+from ductor_lib.orchestrator.dispatch import MOST_TASKS, MOST_WORKERS, Dispatch, held_card
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.ports import Place, View
 
@@ -140,6 +140,21 @@ def test_more_conversations_than_workers_are_all_served(bench: Bench) -> None:
     bench.worker.gate("all").set()
 
     assert [bench.worker.done.get(timeout=SOON) for _ in range(MOST_WORKERS + 10)] == ["hold all"] * (MOST_WORKERS + 10)
+
+
+def test_however_many_jobs_run_and_wait_a_conversation_is_served_at_once_and_so_are_they_all(bench: Bench) -> None:
+    jobs = MOST_WORKERS + 10
+    items = [Incoming(f"job:{n}", Chat(42), "hold all", kind="task", task=f"job-{n}", sent_at=NOW) for n in range(jobs)]
+    for item in bench.ledger.accept(items):
+        bench.dispatch.put(item)
+    for _ in range(MOST_TASKS):
+        bench.worker.begun.get(timeout=SOON)
+
+    bench.send("hello")
+    assert bench.worker.done.get(timeout=SOON) == "hello"
+    bench.worker.gate("all").set()
+
+    assert [bench.worker.done.get(timeout=SOON) for _ in range(jobs)] == ["hold all"] * jobs
 
 
 def test_urgent_words_and_panels_never_wait_for_a_lane(bench: Bench) -> None:

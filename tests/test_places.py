@@ -21,9 +21,9 @@ class Comers:
         self.told: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
         self._places = places
 
-    def come(self, name: str) -> Stop:
+    def come(self, name: str, *, unattended: bool = False) -> Stop:
         stop = Stop()
-        threading.Thread(target=lambda: self.told.put((name, self._places.enter(stop))), daemon=True).start()
+        threading.Thread(target=lambda: self.told.put((name, self._places.enter(stop, unattended=unattended))), daemon=True).start()
         return stop
 
     def next(self) -> tuple[str, bool]:
@@ -105,3 +105,17 @@ def test_the_first_reason_to_stop_counts() -> None:
     stop.wish("stopped")
 
     assert stop.reason == "timeout"
+
+
+def test_conversations_come_before_what_runs_unattended_however_long_that_waits(places: Places, comers: Comers) -> None:
+    comers.come("first", unattended=True)
+    assert comers.next() == ("first", True)
+    for name in ("job", "another"):
+        comers.come(name, unattended=True)
+        assert comers.quiet()
+    comers.come("person")
+    assert comers.quiet()
+
+    for name in ("person", "job", "another"):
+        places.leave()
+        assert comers.next() == (name, True)

@@ -135,7 +135,7 @@ class Codex:
 
     def _placed(self, request: TurnRequest, stop: Stop) -> Generator[Event, None, Finished]:
         self._stops.alarm(request.conversation, stop, self._places.wake)
-        if not self._places.enter(stop):
+        if not self._places.enter(stop, unattended=request.unattended):
             return stopped(request)
         try:
             return (yield from self._tries(request, stop))

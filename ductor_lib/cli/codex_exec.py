@@ -165,7 +165,7 @@ class CodexExec:
             return
         with self._stops.open(request.conversation) as stop:
             self._stops.alarm(request.conversation, stop, self._places.wake)
-            if not self._places.enter(stop):
+            if not self._places.enter(stop, unattended=request.unattended):
                 finished = stopped(request)
             else:
                 try:

@@ -112,7 +112,7 @@ class ClaudePool:
     # ── a turn ──
 
     def _placed(self, request: TurnRequest, stop: Stop) -> Generator[Event, None, Finished]:
-        if not self._places.enter(stop):
+        if not self._places.enter(stop, unattended=request.unattended):
             return stopped(request)
         try:
             return (yield from self._tries(request, stop))

@@ -12,13 +12,14 @@ from typing import Protocol
 
 from ductor_lib import logs
 from ductor_lib.messages import Button, Chat, Incoming, Reply
-from ductor_lib.orchestrator.ledger import Ledger
+from ductor_lib.orchestrator.ledger import TASK, Ledger
 from ductor_lib.orchestrator.words import age, count, title
 from ductor_lib.ports import Place, Views
 
 log = logging.getLogger(__name__)
 
 MOST_WORKERS = 64
+MOST_TASKS = 48  # workers from which on no lane of a job begins: the others are for conversations
 PANELS = 2
 
 
@@ -120,7 +121,7 @@ class Dispatch:
         """Find a worker for a lane that has become active; call with the lock held."""
         if self._closed:
             return
-        if len(self._workers) == MOST_WORKERS:
+        if len(self._workers) >= most(lane):
             self._parked.append(lane)
             return
         worker = threading.Thread(target=self._work_lanes, args=(lane,), name=f"lane {lane}", daemon=True)
@@ -132,10 +133,13 @@ class Dispatch:
             while item := self._next(lane):
                 self._run(item)
             with self._lock:
-                if not self._parked:
+                others = len(self._workers) - 1
+                found = next((parked for parked in self._parked if others < most(parked)), None)
+                if found is None:
                     self._workers.discard(threading.current_thread())
                     return
-                lane = self._parked.popleft()
+                self._parked.remove(found)
+                lane = found
 
     def _next(self, lane: str) -> Incoming | None:
         """The lane's next item; None closes the lane."""
@@ -162,6 +166,11 @@ class Dispatch:
                 self._work.run(item)
             except Exception:
                 log.exception("item failed id=%s kind=%s", item.id, item.kind)
+
+
+def most(lane: str) -> int:
+    """How many workers there may be with one for this lane."""
+    return MOST_TASKS if lane.startswith(TASK) else MOST_WORKERS
 
 
 def held_card(chat: Chat, held: list[Incoming], now: float) -> Reply:
