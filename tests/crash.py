@@ -107,9 +107,9 @@ class CrashingPool(ClaudePool):
             reach(type(event).__name__)
             yield event
 
-    def close(self) -> None:
+    def leave(self) -> None:
         reach("agents:before")
-        super().close()
+        super().leave()
         reach("agents:after")
 
 

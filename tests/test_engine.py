@@ -17,41 +17,27 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ductor_lib.automation.cron import order
-from ductor_lib.automation.definitions import Job
 from ductor_lib.automation.unattended import Unattended
-from ductor_lib.cli.auth import Auth
-from ductor_lib.cli.catalogue import Catalogue
-from ductor_lib.cli.codex_models import Model
-from ductor_lib.cli.host import Host
-from ductor_lib.cli.pool import ClaudePool
-from ductor_lib.cli.sign_ins import SignIns
+from ductor_lib.cli.clis import Clis
 from ductor_lib.config import defaults
 from ductor_lib.messages import Chat, Incoming
 from ductor_lib.orchestrator.choices import Choices
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.limits import Limits
 from ductor_lib.orchestrator.plans import Plans
-from ductor_lib.orchestrator.runs import Run
+from ductor_lib.orchestrator.runs import Order, Run
 from ductor_lib.orchestrator.turns import Turns, Unseen
 from ductor_lib.paths import Paths
 from ductor_lib.ports import View
 from ductor_lib.session import Freshness, Sessions
 from ductor_lib.storage import JsonFile
 from tests.automation import bot_with, ended, free_port, hook, job, post, prompted, results, write
-from tests.fakes import AGENT, OWNER, SOON, environment_for
+from tests.fakes import AGENT, NO_CODEX, OWNER, SOON, environment_for
 from tests.program import until
 
 FRESHNESS = Freshness(
     idle_minutes=0, daily_reset=False, daily_hour=4, timezone=ZoneInfo("UTC"), max_messages=0, age_warning_hours=0
 )  # fmt: skip
-
-
-class Nothing:
-    """A CLI that lists no models."""
-
-    def list(self) -> tuple[Model, ...]:
-        return ()
 
 
 class Screen:
@@ -71,36 +57,33 @@ class Lanes:
     """Turns and unattended runs over one scripted agent at a time, each begun in a thread of its own."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self.settings = defaults(user_timezone="UTC")
+        self.settings = defaults(user_timezone="UTC", agents={"parallel": 1, "pass_env": ["PYTHONPATH", "DUCTOR_DEMO_LOG"]})
         self.folder, self.paths = folder, Paths(folder / "home")
         self.paths.create()
         (self.paths.cron_tasks / "work").mkdir(parents=True)
         self.ledger = Ledger(self.paths.ledger)
         stack.callback(self.ledger.close)
         state, sessions = JsonFile(self.paths.state), Sessions(JsonFile(self.paths.sessions), FRESHNESS)
-        variables = environment_for(folder)
-        sign_ins = SignIns({"claude": Auth(AGENT, variables=variables)})
-        choices = Choices(self.settings, sessions, state, Catalogue(Nothing(), Nothing()), sign_ins)
-        host = Host(self.paths.home, uuid.uuid4().hex, variables, parallel=1, pass_env=("PYTHONPATH", "DUCTOR_DEMO_LOG"))
-        pool = ClaudePool(AGENT, host, warm=1, warm_seconds=60.0)
+        clis = Clis(self.settings, self.paths, run=uuid.uuid4().hex, environment=environment_for(folder), claude=AGENT, codex=NO_CODEX)
+        choices = Choices(self.settings, sessions, state, clis.catalogue, clis.sign_ins)
         limits = Limits(self.settings, self.ledger, state)
         plans = Plans(self.settings, self.paths, self.ledger, sessions, choices, permission_mode="acceptEdits")
-        agents = {"claude": pool}
-        self.turns = Turns(self.settings, self.paths.workspace, self.ledger, sessions, agents, plans, sign_ins, limits, Screen())
+        self.turns = Turns(
+            self.settings, self.paths.workspace, self.ledger, sessions, clis.agents, plans, clis.sign_ins, limits, Screen()
+        )
         self.unattended = Unattended(
-            self.settings, self.paths, self.ledger, agents, choices, sign_ins, limits, permission_mode="acceptEdits"
+            self.settings, self.paths, self.ledger, clis.agents, choices, clis.sign_ins, limits, permission_mode="acceptEdits"
         )
         self._threads: list[threading.Thread] = []
         stack.callback(self.join)
-        stack.callback(pool.close)
+        stack.callback(clis.close)
 
     def say(self, text: str, chat: int = OWNER) -> None:
         [item] = self.ledger.accept([Incoming(f"update:{text}", Chat(chat), text)])
         self._begin(lambda: self.turns.run(item))
 
     def run(self, text: str) -> int:
-        task = Job(id="report", title="Report", task_folder="work")
-        run = Run("job:report:1", "job", "report", "Report", order(task, self.settings).pack(), 0.0)
+        run = Run("job:report:1", "job", "report", "Report", Order("work", chats=(f"chat:{OWNER}",)).pack(), 0.0)
         number, [item] = self.ledger.runs.add(run, [Incoming("job:1", Chat(OWNER), text, kind="task", task="report")])
         self._begin(lambda: self.unattended.run(item))
         return number
@@ -216,6 +199,7 @@ def test_a_stop_frees_the_port_and_the_next_start_has_it_again(tmp_path: Path) -
     port = free_port()
     with bot_with(tmp_path, hooks=[hook()], port=port) as bot:
         assert post(port, "push", {}) == 202
+        ended(bot, "push", "hook")
         bot.restart()
         assert post(port, "push", {}) == 202
 
