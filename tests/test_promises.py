@@ -249,3 +249,12 @@ def test_a_loss_in_the_owner_s_own_chat_is_not_told_there(tmp_path: Path) -> Non
     assert ledger.outbox.lost() == []
     assert ledger.outbox.unsent() == []
     ledger.close()
+
+
+def test_a_reminder_says_its_words_as_they_were_written(tmp_path: Path) -> None:
+    words = "look at *.py and my_own_file, `a` <b>"
+    reminder: dict[str, object] = {"id": "look", "title": "Look", "at": "2026-03-02T12:00:00+00:00", "message": words}
+    with bot_with(tmp_path, reminder) as bot:
+        found = bot.wait_for("⏰ look at")
+
+        assert found.text == f"⏰ {words}"

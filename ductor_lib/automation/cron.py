@@ -19,6 +19,7 @@ from ductor_lib.errors import DuctorError
 from ductor_lib.messages import Chat, Incoming, Reply
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.runs import Order, Run
+from ductor_lib.orchestrator.words import plain
 
 LATE = 90.0  # seconds behind its moment from which on a run counts as missed: the machine slept, or ductor did not run
 MOST_OWED = 1_000  # runs that wait for room on the disk
@@ -130,7 +131,8 @@ class Cron:
         run = Run(key, "job", job.id, job.title, wanted.pack(), moment.timestamp())
         if job.message and not job.ask:
             said = Run(key, "job", job.id, job.title, run.task, run.due, "success", job.message)
-            replies = [Reply(chat, f"⏰ {job.message}", slot=reminder_of(job.id), fresh=True, closing=True) for chat in wanted.places]
+            words = f"⏰ {plain(job.message)}"
+            replies = [Reply(chat, words, slot=reminder_of(job.id), fresh=True, closing=True) for chat in wanted.places]
             number, _ = self._ledger.runs.add(said, replies=replies)
             return number
         if job.ask:
