@@ -27,6 +27,7 @@ tick      the scheduler's look at 1,000 jobs, none of them due; and one that fin
 first     with the real agents, where they are on PATH and a model that is a stand-in: from a message that a pending poll hands out
           until the first words are in the chat, with an agent that is there and with a new one. The bot's part is what is
           left without the agent's own, which is driven by a minimal script with the same prompt, one after the other.
+          "Without chat" is what of it the agents' own folder adds, measured in the same way in this process.
 agents    memory of the real agents of 5 conversations.
 cycles    100 turns that are interrupted, of each agent, scripted and real: the processes that are left.
 """

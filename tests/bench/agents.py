@@ -8,8 +8,10 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from types import TracebackType
 
 from ductor_lib.cli import sweep
 from ductor_lib.cli.codex import Codex
@@ -29,6 +31,7 @@ MS = 1000.0
 QUIET = 0.4  # seconds after which a chat has its whole budget of previews back
 CONVERSATIONS = range(1001, 1006)
 CYCLES = 100
+BEGIN = "[[scenario:plain n=2]] begin"
 ALONE: dict[str, type[ClaudeAlone] | type[CodexAlone]] = {"claude": ClaudeAlone, "codex": CodexAlone}
 
 
@@ -41,17 +44,20 @@ def first(runs: int) -> Iterator[Figure]:
 
 
 def _warm(cli: str, url: str, runs: int) -> Iterator[Figure]:
-    through, alone = list[float](), list[float]()
-    with RealRig(cli, url) as rig:
-        rig.ask("[[scenario:plain n=2]] begin")
+    through, layer, alone = list[float](), list[float](), list[float]()
+    with RealRig(cli, url) as rig, Layer(cli, rig) as ours:
+        rig.ask(BEGIN)
         with ALONE[cli](rig) as agent:
-            agent.first("[[scenario:plain n=2]] begin")
+            for one in (ours, agent):
+                one.first(BEGIN)
             for number in range(runs):
                 through.append(_shown(rig, OWNER, number))
-                _rest(rig)
-                begun = time.monotonic()
-                alone.append((agent.first(_prompt(number)) - begun) * MS)
+                for one, seconds in ((ours, layer), (agent, alone)):
+                    _rest(rig)
+                    begun = time.monotonic()
+                    seconds.append((one.first(_prompt(number)) - begun) * MS)
     yield from _compared(f"{cli}, first words, warm", through, alone)
+    yield Figure(f"{cli}, first words, warm, without chat", _added(layer, alone), "ms", None, "the part of it that ductor_lib/cli adds")
 
 
 def _cold(cli: str, url: str, runs: int) -> Iterator[Figure]:
@@ -59,7 +65,7 @@ def _cold(cli: str, url: str, runs: int) -> Iterator[Figure]:
     users = range(1001, 1001 + runs)
     through, alone = list[float](), list[float]()
     with RealRig(cli, url, warm=0, users=users) as rig:
-        rig.ask("[[scenario:plain n=2]] begin")
+        rig.ask(BEGIN)
         for number, user in enumerate(users):
             rig.end_agents()
             through.append(_shown(rig, user, number))
@@ -93,9 +99,51 @@ def _rest(rig: RealRig) -> None:
 
 
 def _compared(name: str, through: list[float], alone: list[float]) -> Iterator[Figure]:
-    added = [with_bot - without for with_bot, without in zip(through, alone, strict=True)]
     yield Figure(name, through, "ms", None, f"the agent alone: {median(alone):.1f} ms ({min(alone):.1f} to {max(alone):.1f})")
-    yield Figure(f"{name}, the bot's part", added, "ms", AIM)
+    yield Figure(f"{name}, the bot's part", _added(through, alone), "ms", AIM)
+
+
+def _added(through: list[float], alone: list[float]) -> list[float]:
+    return [with_bot - without for with_bot, without in zip(through, alone, strict=True)]
+
+
+class Layer:
+    """An agent of ductor's in this process, without a chat."""
+
+    def __init__(self, cli: str, rig: RealRig) -> None:
+        host = Host(rig.folder / "layer", uuid.uuid4().hex, rig.environment, parallel=2)
+        self._agent = build(cli, (str(rig.program.parent / cli),), host, warm=1)
+        self._request = request(cli, rig.workspace)
+
+    def __enter__(self) -> Layer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._agent.close()
+
+    def first(self, prompt: str) -> float:
+        """Ask, and read to the end of the turn. When the first words came, in monotonic seconds."""
+        at = 0.0
+        for event in self._agent.turn(replace(self._request, prompt=prompt)):
+            if isinstance(event, Started):
+                self._request = replace(self._request, session_id=event.session_id, resume=True)
+            if isinstance(event, Text):
+                at = at or time.monotonic()
+        return at
+
+
+def build(cli: str, command: tuple[str, ...], host: Host, *, warm: int) -> Agent:
+    return Codex(command, host) if cli == "codex" else ClaudePool(command, host, warm=warm, warm_seconds=SOON)
+
+
+def request(cli: str, cwd: Path, **changes: str) -> TurnRequest:
+    """A turn in a session of its own."""
+    wanted = TurnRequest(
+        conversation="chat:1", chat=Chat(1), prompt="", session_id=str(uuid.uuid4()), resume=False,
+        model="opus" if cli == "claude" else CODEX_MODEL, effort="medium", cwd=cwd, instructions="", permission_mode="acceptEdits",
+        timeout=SOON, silence=SOON,
+    )  # fmt: skip
+    return replace(wanted, **changes)  # type: ignore[arg-type]
 
 
 def memory(runs: int) -> Iterator[Figure]:
@@ -135,7 +183,7 @@ def _cycles(name: str, cli: str, command: tuple[str, ...], url: str) -> Iterator
         prepare(folder, url)
         environment = {**os.environ, **variables(url), "HOME": place, "PYTHONPATH": str(ROOT), "IS_SANDBOX": "1"}
         host = Host(folder / "home", run, environment, parallel=2, pass_env=("PYTHONPATH",))
-        agent: Agent = Codex(command, host) if cli == "codex" else ClaudePool(command, host, warm=0, warm_seconds=60.0)
+        agent = build(cli, command, host, warm=0)
         begun = time.monotonic()
         for number in range(CYCLES):
             _interrupted(agent, folder, wanted=(Started, Text, Tool)[number % 3])
@@ -149,15 +197,11 @@ def _cycles(name: str, cli: str, command: tuple[str, ...], url: str) -> Iterator
 
 def _interrupted(agent: Agent, folder: Path, *, wanted: type[Event]) -> None:
     """A turn that is stopped at the first event of this kind, in a session of its own."""
-    request = TurnRequest(
-        conversation="chat:1", chat=Chat(1), prompt="[[scenario:tool cmd='sleep 300']]", session_id=str(uuid.uuid4()), resume=False,
-        model="" if agent.name == "claude" else CODEX_MODEL, effort="", cwd=folder, instructions="", permission_mode="bypassPermissions",
-        timeout=SOON, silence=SOON,
-    )  # fmt: skip
+    wish = request(agent.name, folder, prompt="[[scenario:tool cmd='sleep 300']]", permission_mode="bypassPermissions")
     asked = False
-    for event in agent.turn(request):
+    for event in agent.turn(wish):
         if isinstance(event, wanted) and not asked:
-            asked = agent.interrupt(request.conversation)
+            asked = agent.interrupt(wish.conversation)
         if isinstance(event, Finished):
             assert (asked, event.outcome) == (True, "stopped"), f"it ended before it was stopped: {event}"
 
