@@ -43,9 +43,15 @@ def test_a_job_is_due_from_its_minute_on_and_once() -> None:
 
 
 def test_what_lies_before_the_beginning_is_not_due() -> None:
-    table = timetable(job("0 12 * * *"), job(id="r", at="2026-03-02T11:59:00Z"))
+    table = timetable(job("0 12 * * *"))
 
     assert table.due(NOON + MINUTE) == []
+
+
+def test_what_is_due_only_once_is_due_also_when_its_moment_has_passed_before_it_was_seen() -> None:
+    table = timetable(job(id="r", at="2026-03-02T11:59:00Z"))
+
+    assert [len(table.due(NOON + seconds * MINUTE)) for seconds in (0, 1)] == [1, 0]
 
 
 def test_a_disabled_job_and_one_that_was_removed_are_not_due() -> None:

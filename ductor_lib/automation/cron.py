@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from ductor_lib.automation import schedule
 from ductor_lib.automation.books import JobBook
 from ductor_lib.automation.definitions import Job, Task
-from ductor_lib.automation.timetable import Timetable
+from ductor_lib.automation.timetable import EVER, Timetable
 from ductor_lib.config import Settings
 from ductor_lib.errors import DuctorError
 from ductor_lib.messages import Chat, Incoming, Reply
@@ -25,7 +25,6 @@ LATE = 90.0  # seconds behind its moment from which on a run counts as missed: t
 MOST_OWED = 1_000  # runs that wait for room on the disk
 NOTED = 20.0  # seconds after which it is noted again until when the clock was watched
 NOW = "now"  # in the key of a run that a person asked for
-EVER = datetime.fromtimestamp(0, UTC)  # for what is due once: whether it was is known by its key
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ductor_lib.automation.definitions import Job
@@ -12,6 +12,7 @@ from ductor_lib.automation.schedule import Due, due, next_run
 
 SET_BACK = timedelta(hours=1)  # a clock that goes back less than this repeats minutes; one that goes back more was wrong
 INSTANT = timedelta(microseconds=1)
+EVER = datetime.fromtimestamp(0, UTC)  # for what is due once: whether it was is known by its key
 
 
 @dataclass(slots=True)
@@ -24,7 +25,7 @@ class _Row:
 class Timetable:
     """The enabled jobs with their next runs. For one thread. All moments are aware; those given out are in UTC.
 
-    `now` is where it begins: nothing before it is ever due. `zone_of` is asked once for each schedule of a job.
+    `now` is where it begins: nothing before it is ever due but what is due only once. `zone_of` is asked once for each schedule of a job.
     """
 
     def __init__(self, zone_of: Callable[[Job], ZoneInfo], now: datetime) -> None:
@@ -64,7 +65,8 @@ class Timetable:
         if known and times(known.job) == times(job):
             return _Row(job, known.zone, known.next)
         zone = self._zone_of(job)
-        return _Row(job, zone, next_run(job, self._now, zone))
+        since = EVER if job.at else self._now  # a moment written into the file may have passed before somebody looked
+        return _Row(job, zone, next_run(job, since, zone))
 
 
 def times(job: Job) -> tuple[str, str, str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,57 +20,24 @@ from ductor_lib.cli.sign_ins import SignIns
 from ductor_lib.config import Settings
 from ductor_lib.events import Event, Finished, Started
 from ductor_lib.messages import Incoming, Reply
-from ductor_lib.orchestrator import recovery
-from ductor_lib.orchestrator.acks import has_token, is_ack
-from ductor_lib.orchestrator.answers import OVERDUE, SHUT_DOWN, STOPPED, Told, answer
+from ductor_lib.orchestrator.answers import Told
+from ductor_lib.orchestrator.endings import UNSEEN, Endings
 from ductor_lib.orchestrator.ledger import Ledger, TurnRecord
 from ductor_lib.orchestrator.limits import Limits
 from ductor_lib.orchestrator.plans import Plan, Plans
 from ductor_lib.orchestrator.recovery import slot_of
-from ductor_lib.orchestrator.runs import outcome
+from ductor_lib.orchestrator.running import Job, Running
 from ductor_lib.ports import Agent, Choice, View, Views
 from ductor_lib.session import Bucket, Sessions
 
 log = logging.getLogger(__name__)
 
 DISK_PAUSE = 5.0  # seconds between two tries to store an answer on a full disk
-INTERRUPTED = ("error:interrupted", "")
 T = TypeVar("T")
 CANNOT_BEGIN = "Your message is kept, but cannot begin"
 OWN_TURNS = "claude"  # the only agent that begins turns by itself
 NO_SESSION = Bucket("", messages=0, cost_usd=0.0, tokens_in=0, tokens_out=0, created=0.0, last_active=0.0, started=False)
-UNSEEN = ("wake", "heartbeat")  # nobody waits for them, so there is no preview, and their answer rings
 NEW_SESSION = "*{cli} no longer knows the earlier conversation, so this is a fresh one.*"
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """The item that a lane works on now. `begun` in monotonic seconds.
-
-    `since` is when its agent began, in unix seconds, which go on while the machine sleeps; before that nothing can last
-    too long. `stop` is set when it shall end; `left` too, when that is because the program ends, and `late` when because
-    it lasts too long, and not what a person wants.
-    """
-
-    item: Incoming
-    begun: float
-    since: float = math.inf
-    stop: threading.Event = field(default_factory=threading.Event)
-    left: threading.Event = field(default_factory=threading.Event)
-    late: threading.Event = field(default_factory=threading.Event)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One turn at work: what was planned, and who does it."""
-
-    plan: Plan
-    running: Running
-    agent: Agent
-
-    @property
-    def item(self) -> Incoming:
-        return self.plan.item
 
 
 class Unseen:
@@ -88,7 +54,7 @@ class Turns:
         self, settings: Settings, cwd: Path, ledger: Ledger, sessions: Sessions, agents: Mapping[str, Agent], plans: Plans,
         sign_ins: SignIns, limits: Limits, views: Views, *, clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings = settings
+        self._endings = Endings(settings, cwd, sessions, sign_ins, limits)
         self._cwd = cwd
         self._ledger = ledger
         self._sessions = sessions
@@ -247,64 +213,11 @@ class Turns:
         return job.agent.turn(self._plans.request(job.plan, self._cwd))
 
     def _finish(self, job: Job, told: Told) -> None:
-        item, plan, finished = job.item, job.plan, told.finished
-        assert finished is not None
         seconds = self._clock() - job.running.begun
-        session_id = finished.session_id or plan.bucket.session_id
-        record = TurnRecord(
-            job.agent.name, told.model or plan.choice.model, session_id, time.time() - seconds, seconds,
-            finished.outcome, finished.error or "", finished.cost, finished.tokens_in, finished.tokens_out,
-        )
-        unheard = self._unheard(job, finished)
-        self._book(job, finished, session_id, heard=not unheard)
-        shut_down = job.running.left.is_set() and finished.outcome != "done"
-        result = outcome(finished, job.agent.name) if item.run else None
-        if result and job.running.late.is_set() and finished.outcome == "stopped":
-            result = ("error:timeout", result[1])
-        told_to = plan.told if finished.outcome == "done" else 0
-        if unheard:
-            self._close(item, [], record, result=result, told=told_to)
-        elif shut_down and item.kind != "agent":
-            asked = recovery.question(item, recovery.what(item, "stopped"))
-            self._close(item, [self._reply(job, told, record, SHUT_DOWN), asked], record, state="interrupted", result=INTERRUPTED)
-        else:
-            stopped = SHUT_DOWN if shut_down else OVERDUE if job.running.late.is_set() else STOPPED
-            self._close(item, [self._reply(job, told, record, stopped)], record, result=result, told=told_to)
+        ending = self._endings.of(job, told, seconds=seconds)
+        record = ending.record
+        self._close(job.item, list(ending.replies), record, state=ending.state, result=ending.result, told=ending.told)
         log.info("turn finished provider=%s seconds=%.1f outcome=%s error=%s", record.provider, seconds, record.outcome, record.error)
-
-    def _unheard(self, job: Job, finished: Finished) -> bool:
-        """Whether nobody is to hear of it: a heartbeat with nothing to report, a hook's answer with its word for that."""
-        if job.item.kind == "heartbeat":
-            return finished.outcome != "done" or is_ack(finished.text, self._settings.heartbeat.ack_token)
-        return finished.outcome == "done" and has_token(finished.text, job.plan.order.silent_when)
-
-    def _book(self, job: Job, finished: Finished, session_id: str, *, heard: bool) -> None:
-        """Count the turn, before its answer is seen: a /status right after it knows it."""
-        item, counted = job.item, finished.outcome == "done"
-        quiet = item.kind == "heartbeat" and not heard
-        if item.kind != "agent" or session_id == job.plan.bucket.session_id:
-            with self._unharmed():
-                self._sessions.record(
-                    item.lane, job.agent.name, self._cwd, session_id=session_id, messages=1 if counted and not quiet else 0,
-                    cost=finished.cost, tokens_in=finished.tokens_in, tokens_out=finished.tokens_out, active=not quiet,
-                )
-        if finished.error == "not_signed_in":
-            self._sign_ins.rejected(job.agent.name)
-        elif counted:
-            self._sign_ins.accepted(job.agent.name)
-
-    def _reply(self, job: Job, told: Told, record: TurnRecord, stopped: str) -> Reply:
-        item, plan, finished = job.item, job.plan, told.finished
-        assert finished is not None
-        done = finished.outcome == "done"
-        after = replace(plan.bucket, messages=plan.bucket.messages + 1) if done else plan.bucket
-        warnings = (self._sessions.age_warning(after) if done else "", self._limits.warning(record))
-        fresh = item.kind in ("agent", *UNSEEN) or record.seconds > self._settings.streaming.notify_after_seconds
-        reply = answer(
-            item.chat, slot_of(item), told, finished, cwd=self._cwd, provider=job.agent.name, fresh=fresh, stopped=stopped,
-            notes=(*plan.notes, *filter(None, warnings)), heading=plan.heading,
-        )
-        return replace(reply, earlier="") if item.kind in UNSEEN else reply  # the heading comes first
 
     def _close(
         self, item: Incoming, replies: list[Reply], record: TurnRecord | None, *, state: str = "done",
