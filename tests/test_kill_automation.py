@@ -18,7 +18,7 @@ from tests.program import until
 from tests.test_kill_matrix import AGAIN, Victim, check_alive, offers
 
 WORDS = "do the work"
-KINDS = {  # what is due once, and what its answer begins with
+KINDS: dict[str, dict[str, object]] = {  # what is due once, and what its answer begins with
     "task": {"task_folder": "work", "agent_instruction": WORDS, "model": "sonnet"},
     "wake": {"message": WORDS, "ask": True, "chat": str(OWNER)},
 }
