@@ -32,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     from ductor_lib.demo import terminal
     from ductor_lib.demo.telegram import LoopbackTelegram
 
-    with tempfile.TemporaryDirectory(prefix="ductor-demo-", ignore_cleanup_errors=True) as folder, LoopbackTelegram() as telegram, ExitStack() as stack:
+    home = tempfile.TemporaryDirectory(prefix="ductor-demo-", ignore_cleanup_errors=True)
+    with home as folder, LoopbackTelegram() as telegram, ExitStack() as stack:
         paths = Paths(Path(folder) / "home")
         settings = defaults(
             telegram_token=telegram.token, telegram_api_url=telegram.url, allowed_user_ids=(USER,),
