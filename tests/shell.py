@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ class Shell:
         self.folder = folder
         self.programs = folder / "programs"
         self.programs.mkdir()
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so in a shell's background; what we start would inherit it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         self.variables = {"HOME": str(folder), "PATH": str(self.programs), "TZ": "Europe/Berlin"}
 
     def install(self, name: str, script: str) -> None:
@@ -28,7 +31,11 @@ class Shell:
     def tool(self, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run one tool to its end."""
         with self.start(*words, **variables) as process:
-            output, errors = process.communicate(timeout=60)
+            try:
+                output, errors = process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     def json(self, *words: str | Path, **variables: str) -> dict[str, object]:

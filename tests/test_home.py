@@ -536,7 +536,7 @@ def test_a_full_disk_loses_nothing_and_the_next_start_repairs(paths: Paths, room
     owned = belongings(paths)
 
     command = [sys.executable, "-c", SMALL_DISK, str(paths.home), str(room)]
-    told = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout  # the limit holds for files
     between = {name: (paths.workspace / name).read_bytes() for name in ("CLAUDE.md", "AGENTS.md")}
     run(paths, BOTH)
 
