@@ -124,7 +124,7 @@ def test_words_after_new_are_the_first_message_of_the_fresh_session(bot: Bot) ->
 
     bot.say("/new and now for something else")
 
-    bot.wait_for("and now for something else")
+    bot.wait_for("You wrote:\n\nand now for something else")
     assert bot.prompts() == ["before", "and now for something else"]
 
 
