@@ -89,9 +89,9 @@ class App:
         self.ledger = Ledger(paths.ledger)
         self._client = Client(settings.telegram_token, settings.telegram_api_url)
         self._state_file = state or JsonFile(paths.state)
-        groups = Groups(settings.allowed_group_ids, self._state_file)
+        groups, access = Groups(settings.allowed_group_ids, self._state_file), FileAccess.of(settings, paths)
         self.sender = Sender(
-            self._client, self.ledger.outbox, groups, FileAccess.of(settings, paths),
+            self._client, self.ledger.outbox, groups, access,
             interval=settings.streaming.edit_interval_seconds, max_failures=settings.streaming.max_edit_failures,
         )
         self._sessions_file = JsonFile(paths.sessions)
@@ -119,7 +119,6 @@ class App:
         self._turns, self._released = turns, released
         router = Router(bind(desk), settings.inbox.stop_words, self.ledger, turns, self._unattended, board)
         self.dispatch = Dispatch(self.ledger, router, board, released, fresh_seconds=settings.inbox.fresh_minutes * 60.0)
-        access = FileAccess.of(settings, paths)
         operations = {name: functools.partial(operate, name, self._automation.office) for name in OPERATIONS}
         self._requests = Requests(paths.requests, {"send": functools.partial(send, self.ledger, settings, groups, access), **operations})
         self._poller = Poller(self._client, self.ledger, self.sender, self.dispatch, heard, groups, self._ending)

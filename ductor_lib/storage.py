@@ -65,6 +65,20 @@ else:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock that this file stands for; it is made, and never removed, as a waiting process holds it open."""
+    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        lock(file)
+        try:
+            yield
+        finally:
+            unlock(file)  # closing is not enough: a child being forked has the same open file for a moment
+    finally:
+        os.close(file)
+
+
 class JsonFile:
     """A JSON object in a file. Any thread, any process; every reader gets a copy of its own.
 
@@ -78,6 +92,7 @@ class JsonFile:
         self.path = path
         self._own = own
         self._now = now
+        self._lock = path.with_name(path.name + ".lock")  # never the file itself: it is replaced
         self._damaged: Path | None = None
 
     @property
@@ -92,7 +107,7 @@ class JsonFile:
         except _Damage as damage:
             if not self._own:
                 raise self._complaint(damage) from None
-        with self._locked():
+        with locked(self._lock):
             return self._checked()
 
     @contextmanager
@@ -102,25 +117,12 @@ class JsonFile:
         Keep the body short, the lock is held; a change inside a change of the same file waits for itself for ever.
         What did not change is not written. A power cut may take the last change back, but never leaves half of it.
         """
-        with self._locked():
+        with locked(self._lock):
             data = self._checked()
             before = json.dumps(data)  # compared as text: to Python 1, 1.0 and True are equal
             yield data
             if json.dumps(data) != before:
                 self._write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        # Never the file itself (it is replaced), and never removed (a waiting process holds the old one open).
-        file = os.open(self.path.with_name(self.path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            lock(file)
-            try:
-                yield
-            finally:
-                unlock(file)  # closing is not enough: a child being forked has the same open file for a moment
-        finally:
-            os.close(file)
 
     def _checked(self) -> dict[str, object]:
         """The object; an own damaged file is moved aside first. Only under the lock."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import queue
 import socket
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ductor_lib.messages import Incoming
 from ductor_lib.orchestrator.runs import Run
 from tests.fakes import AGENT, OWNER, Bot
 from tests.program import until
@@ -34,6 +36,16 @@ def job(id: str = "report", **fields: object) -> dict[str, object]:
 def hook(id: str = "push", **fields: object) -> dict[str, object]:
     """A hook that runs a task, as it stands in the file."""
     return {"id": id, "title": id.title(), "mode": "cron_task", "task_folder": "work", "prompt_template": f"do {id}", **fields}
+
+
+def drained(released: queue.SimpleQueue[Incoming | None]) -> list[Incoming]:
+    """What was queued since somebody looked, in order."""
+    found = []
+    while not released.empty():
+        item = released.get()
+        assert item is not None
+        found.append(item)
+    return found
 
 
 def saying(folder: Path) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from ductor_lib.config import Settings, defaults
 from ductor_lib.messages import Incoming
 from ductor_lib.orchestrator.ledger import Ledger
 from ductor_lib.orchestrator.runs import Order
+from tests.automation import drained
 
 OWNER, PARTNER = 42, 43
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -66,12 +67,7 @@ class World:
         return self.queued()
 
     def items(self) -> list[Incoming]:
-        found = []
-        while not self.released.empty():
-            item = self.released.get()
-            assert item is not None
-            found.append(item)
-        return found
+        return drained(self.released)
 
     def queued(self) -> list[str]:
         return [item.key for item in self.items()]

@@ -26,7 +26,7 @@ from ductor_lib.paths import Paths
 from ductor_lib.ports import Choice
 from ductor_lib.session import Freshness, Sessions
 from ductor_lib.storage import JsonFile
-from tests.automation import saying
+from tests.automation import drained, saying
 from tests.fakes import OWNER, Bot
 from tests.program import until
 
@@ -100,12 +100,7 @@ class World:
         return [item.lane for item in self.items()]
 
     def items(self) -> list[Incoming]:
-        found = []
-        while not self.released.empty():
-            item = self.released.get()
-            assert item is not None
-            found.append(item)
-        return found
+        return drained(self.released)
 
 
 @pytest.fixture

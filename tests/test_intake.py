@@ -27,7 +27,7 @@ from ductor_lib.config import defaults
 from ductor_lib.demo.telegram import LoopbackTelegram
 from ductor_lib.messages import Chat, Incoming
 from ductor_lib.orchestrator.ledger import Ledger
-from tests.automation import NO_CLAUDE, TOKEN, bot_with, ended, free_port, hook, post, prompted, results, runs, write
+from tests.automation import NO_CLAUDE, TOKEN, bot_with, drained, ended, free_port, hook, post, prompted, results, runs, write
 from tests.fakes import OWNER, ROOT, SOON, Bot
 from tests.program import until
 
@@ -53,12 +53,7 @@ class Taken:
         return self._intake.take(hook, {"branch": "main"}, key=key)
 
     def items(self) -> list[Incoming]:
-        found = []
-        while not self.released.empty():
-            item = self.released.get()
-            assert item is not None
-            found.append(item)
-        return found
+        return drained(self.released)
 
     def status(self, number: int) -> str:
         run = self.ledger.runs.get(number)

@@ -22,14 +22,14 @@ from ductor_lib.messages import Incoming, Reply
 from ductor_lib.orchestrator import prompts, recovery
 from ductor_lib.orchestrator.acks import has_token
 from ductor_lib.orchestrator.answers import OVERDUE, SHUT_DOWN, STOPPED, Told, answer
+from ductor_lib.orchestrator.asking import Asking
 from ductor_lib.orchestrator.choices import Choices, how_to_sign_in
 from ductor_lib.orchestrator.ledger import Ledger, TurnRecord
-from ductor_lib.orchestrator.limits import Limits, turn_budget
+from ductor_lib.orchestrator.limits import Limits
 from ductor_lib.orchestrator.runs import Order, Run, outcome
 from ductor_lib.orchestrator.words import plain
 from ductor_lib.paths import Paths
 from ductor_lib.ports import Agent, Choice, TurnRequest
-from ductor_lib.workspace import rules
 from ductor_lib.workspace.tasks import TaskError, Tasks
 
 NOTE_CHARS = 20_000  # of a result that becomes part of a conversation
@@ -65,14 +65,13 @@ class Unattended:
         self, settings: Settings, paths: Paths, ledger: Ledger, agents: Mapping[str, Agent], choices: Choices, sign_ins: SignIns,
         limits: Limits, *, permission_mode: str,
     ) -> None:
-        self._settings = settings
         self._paths = paths
         self._ledger = ledger
         self._agents = agents
         self._choices = choices
         self._sign_ins = sign_ins
         self._limits = limits
-        self._permission_mode = permission_mode
+        self._asking = Asking(settings, paths, permission_mode=permission_mode)
         self._tasks = Tasks(paths.cron_tasks)
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}  # by lane
@@ -180,16 +179,11 @@ class Unattended:
             agent.release(job.item.lane)
 
     def _request(self, job: Job, choice: Choice, folder: Path) -> TurnRequest:
-        settings, order, item = self._settings, job.order, job.item
-        usual = {"claude": settings.cli_parameters.claude, "codex": settings.cli_parameters.codex}[choice.provider]
+        order, item = job.order, job.item
         reminder = REMINDER.format(name=order.folder) if order.folder else ""
-        return TurnRequest(
-            conversation=item.lane, chat=item.chat, prompt="\n\n".join(filter(None, (prompts.prompt(item), reminder))),
-            session_id=str(uuid.uuid4()), resume=False, model=choice.model, effort=choice.effort, cwd=folder,
-            instructions=prompts.unattended(order.places), permission_mode=self._permission_mode, timeout=settings.cli_timeout,
-            silence=settings.agents.silence_timeout, max_turns=settings.max_turns, max_budget_usd=turn_budget(settings),
-            parameters=usual if order.parameters is None else order.parameters,
-            memory=prompts.memory(rules.memory(self._paths)), writable=(self._paths.requests,), unattended=True,
+        return self._asking.request(
+            item, choice, order, prompt="\n\n".join(filter(None, (prompts.prompt(item), reminder))), cwd=folder,
+            instructions=prompts.unattended(order.places), session_id=str(uuid.uuid4()), unattended=True,
         )
 
     def _finish(self, job: Job, told: Told, choice: Choice, folder: Path, *, note: str) -> None:

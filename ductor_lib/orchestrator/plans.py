@@ -8,10 +8,10 @@ from pathlib import Path
 from ductor_lib.config import Settings
 from ductor_lib.messages import Incoming
 from ductor_lib.orchestrator import prompts
+from ductor_lib.orchestrator.asking import Asking
 from ductor_lib.orchestrator.choices import Choices
 from ductor_lib.orchestrator.directives import Directed
 from ductor_lib.orchestrator.ledger import Ledger
-from ductor_lib.orchestrator.limits import turn_budget
 from ductor_lib.orchestrator.runs import Order
 from ductor_lib.orchestrator.words import plain
 from ductor_lib.paths import Paths
@@ -50,12 +50,11 @@ class Plans:
     def __init__(
         self, settings: Settings, paths: Paths, ledger: Ledger, sessions: Sessions, choices: Choices, *, permission_mode: str
     ) -> None:
-        self._settings = settings
         self._paths = paths
         self._ledger = ledger
         self._sessions = sessions
         self._choices = choices
-        self._permission_mode = permission_mode
+        self._asking = Asking(settings, paths, permission_mode=permission_mode)
 
     def make(self, item: Incoming) -> Plan | str:
         """The plan for an item, or what to answer instead; a heartbeat that is not to be gets "".
@@ -85,15 +84,10 @@ class Plans:
 
     def request(self, plan: Plan, cwd: Path) -> TurnRequest:
         """What the agent is asked for a plan."""
-        settings, item, choice = self._settings, plan.item, plan.choice
-        usual = {"claude": settings.cli_parameters.claude, "codex": settings.cli_parameters.codex}[choice.provider]
-        return TurnRequest(
-            conversation=item.lane, chat=item.chat, prompt=plan.prompt, session_id=plan.bucket.session_id, resume=plan.bucket.started,
-            model=choice.model, effort=choice.effort, cwd=cwd, instructions=prompts.instructions(item.chat),
-            permission_mode=self._permission_mode, timeout=settings.cli_timeout, silence=settings.agents.silence_timeout,
-            max_turns=settings.max_turns, max_budget_usd=turn_budget(settings),
-            parameters=usual if plan.order.parameters is None else plan.order.parameters,
-            fork_of=plan.bucket.fork_of, memory=prompts.memory(rules.memory(self._paths)), writable=(self._paths.requests,),
+        item, bucket = plan.item, plan.bucket
+        return self._asking.request(
+            item, plan.choice, plan.order, prompt=plan.prompt, cwd=cwd, instructions=prompts.instructions(item.chat),
+            session_id=bucket.session_id, resume=bucket.started, fork_of=bucket.fork_of,
         )
 
     def _directed(self, item: Incoming, order: Order) -> Directed:

@@ -13,18 +13,17 @@ import subprocess
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ductor_lib.errors import DuctorError
-from ductor_lib.storage import lock, unlock, write_text
+from ductor_lib.storage import locked, write_text
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 LONGEST = 64  # characters of a name
 SUFFIX = 6  # characters kept free for "-2", "-3", … behind a name that is taken
 RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))})  # Windows devices
+LOCK = ".lock"  # in the folder of all tasks
 LEFTOVER = re.compile(r"\.[a-z0-9][a-z0-9_-]{0,63}\.tmp-[0-9a-f]{8}")  # being built or erased, or left by a crash
 VENV_SECONDS = 180.0
 RULE_FILES = {"claude": "CLAUDE.md", "codex": "AGENTS.md"}
@@ -99,7 +98,7 @@ class Tasks:
         check(name)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._locked():
+            with locked(self._folder / LOCK):
                 self._clean()
                 if exist_ok and os.path.lexists(self._folder / name):
                     return self.path(name)
@@ -116,7 +115,7 @@ class Tasks:
         try:
             names = _folders(self._folder)
             if any(map(LEFTOVER.fullmatch, names)):
-                with self._locked():
+                with locked(self._folder / LOCK):
                     self._clean()
         except FileNotFoundError:
             return ()
@@ -144,7 +143,7 @@ class Tasks:
         self.path(name)
         aside = self._folder / _aside(name)
         try:
-            with self._locked():
+            with locked(self._folder / LOCK):
                 os.rename(self._folder / name, aside)  # gone at once, even if erasing is interrupted
                 _erase(self._folder, aside.name)
         except OSError as error:
@@ -193,18 +192,6 @@ class Tasks:
                 log.warning("leftover erased name=%s", name)
             except OSError as error:
                 log.warning("leftover not erased name=%s reason=%s", name, error)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        file = os.open(self._folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            lock(file)
-            try:
-                yield
-            finally:
-                unlock(file)  # closing is not enough: a child being forked has the same open file for a moment
-        finally:
-            os.close(file)
 
 
 def valid(name: str) -> bool:
