@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ductor_lib.commands.memory import LONGEST, end_of, size
+from ductor_lib.storage import JsonFile
+from ductor_lib.workspace.upkeep import STATE
 from tests.fakes import SOON, Bot
+from tests.program import until
 
 HOW = "tell the agent what to remember or to forget, or edit the file"
 
@@ -83,6 +86,7 @@ def test_an_empty_memory_is_said_to_be_empty(bot: Bot, content: bytes) -> None:
 
 
 def test_without_a_memory_it_is_said_how_one_begins(bot: Bot) -> None:
+    until(lambda: STATE in JsonFile(bot.paths.state).read(), "who is signed in")  # finding that out repairs the home
     bot.paths.memory.unlink(missing_ok=True)
 
     bot.say("/memory")
